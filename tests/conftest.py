@@ -1,0 +1,18 @@
+"""Settings that every test shares; imports neither TensorFlow nor NumPy, so that tests/core runs without them."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import settings
+
+# The tests state each policy themselves, so nothing may come in from the developer's shell.
+for _name in [name for name in os.environ if name.startswith("ZRUN_")]:
+    del os.environ[_name]
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+# Examples that trace a graph take long on a busy machine, so no example has a deadline; CI repeats the same ones.
+settings.register_profile("default", deadline=None, print_blob=True)
+settings.register_profile("ci", parent=settings.get_profile("default"), derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "default")
