@@ -1,0 +1,13 @@
+"""Differences between Python versions, each with the version that ends it."""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["dataclass_transform"]
+
+if sys.version_info >= (3, 11):
+    from typing import dataclass_transform
+else:
+    # Until Python 3.10 is dropped. Importing typing_extensions takes as long as the rest of this package.
+    from typing_extensions import dataclass_transform

@@ -1,0 +1,237 @@
+"""What happens to graphs, as events: for callbacks, for counting traces, for the log.
+
+The cache emits `build`, `evict` and `invalidate`, and `hit` where a caller gets what another thread has built; the
+engine emits the other hits, `inline` and `eager`. Callbacks run in the thread that causes the event, never under a lock
+of zrun.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from ._fork import Guard
+from .errors import ZrunWarning
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from ._structure import KeyRow
+
+EventName = Literal["build", "hit", "evict", "invalidate", "inline", "eager"]
+EVENT_NAMES: tuple[EventName, ...] = get_args(EventName)
+
+_VERBS = {
+    "build": "traced",
+    "hit": "ran from the cache",
+    "evict": "evicted a graph of",
+    "invalidate": "dropped a graph of",
+    "inline": "inlined",
+    "eager": "ran eagerly",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened to a graph, or to a call.
+
+    Attributes:
+        name: what happened. `build`: a graph was traced; `hit`: it was found; `evict`: it was dropped by a budget or
+            cleared; `invalidate`: what it had read changed or died; `inline`: a call inside a trace; `eager`: a call
+            ran as Python.
+        function: the qualified name of the function.
+        kind: its kind.
+        reason: why, in words; empty where there is nothing to say.
+        seconds: what a build took; 0.0 for other events.
+        rows: the key of a graph that was built, where its function describes keys.
+        retrace: a build of a function that had been built before.
+        owner: a number that tells apart functions of the same name; 0 where it is not known.
+    """
+
+    name: EventName
+    function: str
+    kind: str
+    reason: str = ""
+    seconds: float = 0.0
+    rows: tuple[KeyRow, ...] = ()
+    retrace: bool = False
+    owner: int = 0
+
+    def __str__(self) -> str:
+        took = f" in {self.seconds:.3g} s" if self.name == "build" else ""
+        why = f": {self.reason}" if self.reason else ""
+        return f"{_VERBS[self.name]} {self.function} ({self.kind}){took}{why}"
+
+
+class _Audience:
+    """Who listens. The parts are replaced as wholes, so that `emit` and `listening` need no lock."""
+
+    def __init__(self) -> None:
+        self.guard = Guard()
+        self.listeners: tuple[Listener, ...] = ()
+        self.logged: frozenset[str] = frozenset()
+        self.wanted: frozenset[str] = frozenset()
+
+    def settle(self) -> None:
+        self.wanted = self.logged.union(*(listener.names for listener in self.listeners))
+
+
+_audience = _Audience()
+
+
+class Listener:
+    """A callback that hears events while its `with` block is open; made by `listen`."""
+
+    def __init__(self, callback: Callable[[Event], Any], names: frozenset[str]) -> None:
+        self.callback = callback
+        self.names = names
+        self._depth = 0
+
+    def __enter__(self) -> Self:
+        with _audience.guard.lock:
+            self._depth += 1
+            if self._depth == 1:
+                _audience.listeners = (*_audience.listeners, self)
+                _audience.settle()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with _audience.guard.lock:
+            self._depth -= 1
+            if self._depth == 0:
+                _audience.listeners = tuple(each for each in _audience.listeners if each is not self)
+                _audience.settle()
+
+    def __repr__(self) -> str:
+        return f"listen({_name_of(self.callback)}, {', '.join(map(repr, sorted(self.names)))})"
+
+
+def listen(callback: Callable[[Event], Any], *names: EventName) -> Listener:
+    """Have a function called for each event while a `with` block is open.
+
+    Args:
+        callback: called with the `Event`, in the thread that causes it, after every lock has been released. An
+            exception it raises does not disturb the computation; it is reported as a `ZrunWarning`.
+        *names: which events: `"build"`, `"hit"`, `"evict"`, `"invalidate"`, `"inline"`, `"eager"`; none means all.
+
+    Returns:
+        A context manager. It can be entered again, also while it is open: the callback is called once per event until
+        the last block is left.
+
+    Raises:
+        TypeError: `callback` cannot be called.
+        ValueError: there is no event of this name.
+
+    Scope: process. Events of every thread are heard.
+
+    Example:
+        >>> with listen(print, "build"):
+        ...     emit(Event("build", "loss", "loss", "first call", 0.25))
+        traced loss (loss) in 0.25 s: first call
+    """
+    if not callable(callback):
+        raise TypeError(f"listen takes a callable; got {callback!r} of type {type(callback).__name__}.")
+    for name in names:
+        check_event_name(name, "listen")
+    return Listener(callback, frozenset(names or EVENT_NAMES))
+
+
+def check_event_name(name: object, asked: str) -> None:
+    """Raise unless there is an event of this name.
+
+    Args:
+        name: what was given.
+        asked: the function it was given to, for the message.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in EVENT_NAMES:
+        from difflib import get_close_matches
+
+        near = get_close_matches(str(name), EVENT_NAMES, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"{asked}: there is no event {name!r}.{hint} The events are {', '.join(EVENT_NAMES)}.")
+
+
+def listening(name: EventName | None = None) -> bool:
+    """Whether anybody wants events; asked on hot paths before an event is made.
+
+    Args:
+        name: ask for this event only. None asks for any.
+
+    Returns:
+        True if a listener, or a log that was configured, wants it.
+
+    Scope: process.
+    """
+    return bool(_audience.wanted) if name is None else name in _audience.wanted
+
+
+def emit(event: Event) -> None:
+    """Hand an event to whoever listens, and to the log.
+
+    Args:
+        event: the event.
+
+    Scope: process.
+    """
+    failures = []
+    for listener in _audience.listeners:
+        if event.name in listener.names:
+            try:
+                listener.callback(event)
+            except Exception as raised:  # noqa: BLE001 - whatever it is, the computation goes on
+                failures.append((listener, raised))
+    # Whoever has not imported logging cannot have asked it for anything.
+    if "logging" in sys.modules:
+        from ._logging import log
+
+        log(event)
+    for listener, error in failures:
+        warnings.warn(
+            f"The listener {_name_of(listener.callback)} raised {type(error).__name__}: {error} "
+            f"on the event {event.name!r} of {event.function}. The computation went on; correct the callback.",
+            ZrunWarning,
+            stacklevel=2,
+        )
+
+
+def configure_logging(choice: str) -> None:
+    """Print events to standard error, a line each. `ZRUN_LOG` does this at import.
+
+    Args:
+        choice: `"retrace"` prints each time a function is traced again, and why; `"build"` every trace; `"debug"` every
+            event but cache hits; `"all"` these too; `"off"` undoes it. While it is on, the logger "zrun" lets
+            everything through and passes nothing on to the root logger; `"off"` restores what it was.
+
+    Raises:
+        ValueError: `choice` is none of these.
+
+    Scope: process.
+
+    Example:
+        >>> configure_logging("retrace")
+        >>> configure_logging("off")
+    """
+    from ._logging import configure
+
+    configure(choice)
+
+
+def set_logged(names: frozenset[str]) -> None:
+    """Have `listening` say yes for the events that a configured log prints."""
+    with _audience.guard.lock:
+        _audience.logged = names
+        _audience.settle()
+
+
+def _name_of(callback: object) -> str:
+    return getattr(callback, "__qualname__", None) or repr(callback)

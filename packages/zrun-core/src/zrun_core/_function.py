@@ -1,0 +1,268 @@
+"""The engine under every decorated function: policy, key, cache, backend.
+
+A call reads the policy once. Inside a trace the body is inlined; where the policy says so it runs as Python; otherwise
+the arguments are taken apart, the key is looked up, and the graph runs on the leaves.
+"""
+
+from __future__ import annotations
+
+from functools import update_wrapper
+from types import FunctionType, MethodType
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar
+from weakref import ref
+
+from ._cache import CacheOwner, Reentrant
+from ._events import Event, emit, listening
+from ._kinds import KINDS
+from ._policy import Policy, check_bool
+from ._retrace import check_retraces
+from ._scope import current
+from ._signature import Signature
+from ._structure import Flattening, Key, KeyRow, Rebuilding, Refusal, refused
+from .errors import DoNotTrace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from ._backend import Executable
+    from ._events import EventName
+    from ._manager import RunManager
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class EagerMark(NamedTuple):
+    """What the cache holds for a structure that was found not to be traceable."""
+
+    reason: str
+    nbytes: int = 0
+
+
+class Ruling(NamedTuple):
+    """What a policy means for one function; worked out once per policy."""
+
+    policy: Policy
+    generation: int
+    graph: bool
+    jit: bool
+    bits: tuple[Any, ...]
+
+
+class Call(NamedTuple):
+    """One call, taken apart."""
+
+    key: Key
+    leaves: list[Any]
+    weak: list[Any]
+
+
+class Function(Generic[P, R]):
+    """A decorated function. Made by `RunManager.function`; see there for what the options mean."""
+
+    def __init__(
+        self,
+        body: Callable[P, R],
+        manager: RunManager,
+        *,
+        kind: str = "tensor",
+        static: Iterable[str] = (),
+        force_eager: bool = False,
+        jit_compile: bool | None = None,
+        max_graphs: int | None = None,
+    ) -> None:
+        name = getattr(body, "__qualname__", type(body).__qualname__)
+        _check_body(body, name)
+        KINDS.check(kind, f"function {name}")
+        check_bool("force_eager", force_eager)
+        if jit_compile is not None:
+            check_bool("jit_compile", jit_compile)
+        signature = Signature(body, static)
+        owner = CacheOwner(name, kind, max_graphs)
+        # First of all: what the body has in its `__dict__` must not replace what is set here.
+        update_wrapper(self, body, updated=("__dict__",) if isinstance(body, FunctionType) else ())
+        self._name = name
+        self._body = body
+        self._manager = manager
+        self._kind = kind
+        self._force_eager = force_eager
+        self._jit_compile = jit_compile
+        self._signature = signature
+        self._owner = owner
+        self._ruling: Ruling | None = None
+
+    @property
+    def kind(self) -> str:
+        """The kind of function, which the policy goes by."""
+        return self._kind
+
+    @property
+    def force_eager(self) -> bool:
+        """Whether the Python body always runs."""
+        return self._force_eager
+
+    @property
+    def owner(self) -> CacheOwner:
+        """The function as the graph cache knows it."""
+        return self._owner
+
+    @property
+    def python_function(self) -> Callable[P, R]:
+        """The function that was decorated."""
+        return self._body
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else MethodType(self, instance)
+
+    def __repr__(self) -> str:
+        return f"<zrun function {self._name} of kind {self._kind!r}>"
+
+    def __reduce__(self) -> str:
+        # By name, like the function it stands for; a graph does not travel.
+        return self._name
+
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        manager = self._manager
+        if manager.backend.is_tracing():
+            return self._inline(*args, **kwargs)
+        ruling = self._rule(current())
+        if not ruling.graph:
+            if listening("eager"):
+                self._emit("eager", self.why(ruling))
+            return self._body(*args, **kwargs)
+        call = self._take_apart(self._signature.ordered(args, kwargs), ruling)
+        found: Executable | EagerMark | None = manager.cache.get(self._owner, call.key)
+        if found is None:
+            try:
+                found = manager.cache.get_or_build(
+                    self._owner,
+                    call.key,
+                    lambda: self._build(call, ruling),
+                    weak=call.weak,
+                    rows=lambda: self.rows(call.key),
+                )
+            except Reentrant:
+                return self._inline(*args, **kwargs)
+        elif listening("hit") and not isinstance(found, EagerMark):
+            self._emit("hit")
+        if isinstance(found, EagerMark):
+            if listening("eager"):
+                self._emit("eager", found.reason)
+            return self._body(*args, **kwargs)
+        return found(call.leaves)  # type: ignore[no-any-return]
+
+    def _inline(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        if self._force_eager:
+            raise DoNotTrace(
+                f"{self._name} is decorated with force_eager=True and was called while a graph is being built. "
+                f"Functions of zrun that call it run eagerly; a tf.function of your own cannot."
+            )
+        if listening("inline"):
+            self._emit("inline", "called while a graph is being built")
+        return self._run_inline(*args, **kwargs)
+
+    def _run_inline(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """The body as part of the graph that is being built; a backend may convert it first."""
+        return self._body(*args, **kwargs)
+
+    def _emit(self, name: EventName, reason: str = "") -> None:
+        emit(Event(name, self._name, self._kind, reason, owner=self._owner.token))
+
+    def _rule(self, policy: Policy) -> Ruling:
+        ruling = self._ruling
+        if ruling is None or ruling.policy is not policy or ruling.generation != KINDS.generation:
+            generation = KINDS.generation
+            graph = self._manager.backend.compiles and not self._force_eager and policy.builds_graph(self._kind)
+            jit = policy.compiles(self._kind) if self._jit_compile is None else self._jit_compile
+            bits = (policy.autograd, jit, policy.check_numerics, policy.chunksize)
+            ruling = self._ruling = Ruling(policy, generation, graph, jit, bits)
+        return ruling
+
+    def why(self, ruling: Ruling) -> str:
+        """Which rule says whether the function builds a graph, in words."""
+        if self._force_eager:
+            return "it is decorated with force_eager=True"
+        if not self._manager.backend.compiles:
+            return f"the {self._manager.backend.name} backend builds no graphs"
+        graph = ruling.policy.graph
+        if isinstance(graph, bool):
+            return f"the policy says graph={graph}"
+        verb = "builds" if ruling.graph else "does not build"
+        return f"the policy says graph={graph!r}, and kind {self._kind!r} {verb} a graph under it"
+
+    def _take_apart(self, values: Sequence[Any], ruling: Ruling) -> Call:
+        into = Flattening()
+        keys: list[Any] = [ruling.bits, self._manager.backend.context()]
+        try:
+            for value, static in zip(values, self._signature.static, strict=True):
+                into.static = static
+                keys.append(into.visit(value))
+        except Refusal as refusal:
+            raise refused(refusal, f"{self._name}: {self._signature.names[len(keys) - 2]}") from None
+        return Call(tuple(keys), into.leaves, into.weak)
+
+    def _build(self, call: Call, ruling: Ruling) -> Executable | EagerMark:
+        check_retraces(self._manager.watch, self._owner, lambda: self.rows(call.key), ruling.policy.retrace)
+        # The closure must not keep them alive where a backend keeps the closure.
+        weak = [ref(obj) for obj in call.weak]
+        parts = call.key[2:]
+
+        def arguments(leaves: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
+            to = Rebuilding(leaves, [held() for held in weak])
+            return self._signature.call_form([to.build(part) for part in parts])
+
+        from ._backend import Build
+
+        build = Build(self._name, self._body, arguments, call.leaves, ruling.policy, ruling.jit)
+        try:
+            return self._manager.backend.compile(build)
+        except DoNotTrace as signal:
+            return EagerMark(str(signal) or "DoNotTrace was raised while it was traced")
+
+    def rows(self, key: Key) -> tuple[KeyRow, ...]:
+        """A key of this function as lines that name the arguments."""
+        autograd, jit, check_numerics, chunksize = key[0]
+        said = {"autograd": autograd, "jit": jit, "check_numerics": check_numerics, "chunksize": chunksize}
+        lines = [KeyRow(f"policy.{name}", repr(value), True) for name, value in said.items()]
+        if key[1] is not None:
+            lines.append(KeyRow("context", str(key[1]), True))
+        for name, part in zip(self._signature.names, key[2:], strict=True):
+            lines.extend(part[0].rows(part, name))
+        return tuple(lines)
+
+    def look_up(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Ruling, Call | None]:
+        """What a call would be here.
+
+        Args:
+            args: its positional arguments.
+            kwargs: its keyword arguments.
+
+        Returns:
+            The ruling, and the call taken apart where it would be a graph.
+
+        Raises:
+            TypeError: the arguments do not fit the parameters, or cannot be taken apart.
+        """
+        ruling = self._rule(current())
+        values = self._signature.ordered(args, kwargs)
+        return ruling, self._take_apart(values, ruling) if ruling.graph else None
+
+
+def _check_body(body: Any, name: str) -> None:
+    if isinstance(body, (staticmethod, classmethod)):
+        raise TypeError(
+            f"function cannot decorate the {type(body).__name__} {name}: it needs the function inside. "
+            f"Write @{type(body).__name__} above the decorator of zrun."
+        )
+    if not callable(body) or isinstance(body, type):
+        raise TypeError(
+            f"function decorates functions and methods; got {body!r} of type {type(body).__name__}. "
+            f"Options are given by name, as in function(kind='loss')."
+        )
+    from ._decorate import flavour
+
+    if flavour(body) != "plain":
+        raise TypeError(
+            f"function cannot decorate {name}: a generator or coroutine function has no result that a graph could "
+            f"return. Decorate the part that computes, and leave the yield or await outside."
+        )

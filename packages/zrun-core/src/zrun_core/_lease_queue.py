@@ -1,0 +1,207 @@
+"""Who waits for CPUs and who holds them: the bookkeeping under `CpuPool`.
+
+It has to survive an interrupt (Ctrl-C) between any two steps. Therefore the requests themselves are the only record,
+what is free is computed from them, one assignment turns a waiting request into one that holds, and everything that
+takes a request away can be done again.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING
+
+from ._fork import renewed_in_child
+from .errors import CpuError, CpuLeaseTimeoutError
+
+if TYPE_CHECKING:
+    from ._locks import CpuLocks
+
+# Waiters look again after this many seconds, in case an interrupt hit the thread that should have woken them.
+_LOOK_AGAIN = 1.0
+
+# Nobody wakes a waiter when another process gives a CPU back.
+_LOOK_AGAIN_SHARED = 0.02
+
+_FOREVER = float("inf")
+
+_here = threading.local()
+
+
+def _this_thread() -> object:
+    """A mark of the calling thread that, unlike its number, no later thread gets again."""
+    try:
+        return _here.mark
+    except AttributeError:
+        _here.mark = object()
+        return _here.mark
+
+
+class Request:
+    """One wish for CPUs: waiting while `numbers` is empty, then held.
+
+    Args:
+        max_cpu: how many at most; negative from the end of the pool.
+        timeout: seconds to wait, possibly infinite.
+        locks: where other processes are to see it; None means that they are not.
+        owner: the object that has to give the CPUs back; once it is gone, they are free.
+    """
+
+    __slots__ = ("error", "gate", "locks", "max_cpu", "numbers", "owner", "thread", "thread_name", "timeout")
+
+    def __init__(self, max_cpu: int, timeout: float, locks: CpuLocks | None, owner: object) -> None:
+        self.max_cpu = max_cpu
+        self.timeout = timeout
+        self.locks = locks
+        # An interrupt can hit the owner's __exit__ before its first step, or its __del__, if there were one.
+        self.owner = weakref.ref(owner)
+        self.numbers: tuple[int, ...] = ()
+        self.error: CpuError | None = None
+        # Closed while waiting; whoever grants the wish opens it.
+        self.gate = threading.Lock()
+        self.gate.acquire()
+        self.thread = _this_thread()
+        self.thread_name = threading.current_thread().name
+
+    @property
+    def waits_forever(self) -> bool:
+        """Whether it has nothing yet and will not give up."""
+        return not self.numbers and self.timeout == _FOREVER
+
+
+class LeaseQueue:
+    """The requests of one pool, in order of arrival.
+
+    Scope: process (thread-safe). Methods with an underscore are called with the lock held.
+
+    Args:
+        n_cpu: number of CPUs in the pool.
+    """
+
+    def __init__(self, n_cpu: int) -> None:
+        self.n_cpu = n_cpu
+        self.requests: dict[Request, None] = {}
+        self.lock = threading.Lock()
+        renewed_in_child.add(self)
+
+    def renew(self) -> None:
+        """In a forked process: have nobody waiting or holding, and leave the locks to the parent, whose they are."""
+        for request in self.requests:
+            if request.locks is not None:
+                request.locks.forget()
+        self.requests = {}
+        self.lock = threading.Lock()
+
+    def wait(self, request: Request) -> None:
+        """Put a request in the queue and return when it holds CPUs.
+
+        Raises:
+            CpuError: waiting would never end, or the lock files cannot be used.
+            CpuLeaseTimeoutError: no CPU became free in time.
+        """
+        deadline = time.monotonic() + request.timeout
+        pause = _LOOK_AGAIN if request.locks is None else _LOOK_AGAIN_SHARED
+        with self.lock:
+            self.requests[request] = None
+            self._dispatch()
+            self._refuse_deadlock(request)
+        while not request.numbers:
+            if request.error is not None:
+                raise request.error
+            remaining = deadline - time.monotonic()
+            if remaining > 0:
+                request.gate.acquire(timeout=min(pause, remaining))
+            with self.lock:
+                self._dispatch()
+                if remaining <= 0 and not request.numbers:
+                    raise CpuLeaseTimeoutError(
+                        f"acquire: no CPU became free within {request.timeout:g} s. {self._explain(request)} "
+                        "Give a longer timeout, or end another lease first."
+                    )
+
+    def release(self, request: Request) -> None:
+        """Give back what a request holds, or take it out of the queue; without effect when that was done before."""
+        with self.lock:
+            self._forget(request)
+            self._dispatch()
+
+    def resize(self, n_cpu: int) -> None:
+        """Change the number of CPUs, and grant what that makes free."""
+        with self.lock:
+            self.n_cpu = n_cpu
+            self._dispatch()
+
+    def available(self) -> int:
+        """How many CPUs are free."""
+        with self.lock:
+            self._dispatch()
+            return self._free()[0]
+
+    def explain(self) -> str:
+        """Who holds what, as a sentence."""
+        with self.lock:
+            self._dispatch()
+            return self._explain()
+
+    def _forget(self, request: Request) -> None:
+        if request.locks is not None:
+            request.locks.release()
+        self.requests.pop(request, None)
+
+    def _free(self) -> tuple[int, list[int]]:
+        """How many CPUs are free, and the numbers they may get: more than that, perhaps, after the pool shrank."""
+        out = {number for request in self.requests for number in request.numbers}
+        return max(0, self.n_cpu - len(out)), [number for number in range(self.n_cpu) if number not in out]
+
+    def _dispatch(self) -> None:
+        """Grant what is free to those who wait, in order of arrival."""
+        for request in [request for request in self.requests if request.owner() is None]:
+            self._forget(request)
+        for request in [request for request in self.requests if not request.numbers]:
+            n_free, numbers = self._free()
+            if n_free == 0:
+                return
+            wanted = request.max_cpu if request.max_cpu > 0 else max(1, self.n_cpu + 1 + request.max_cpu)
+            granted = tuple(numbers[: min(wanted, n_free)])
+            if request.locks is not None:
+                # An error belongs to the thread that waits, and this may be another one.
+                try:
+                    granted = request.locks.take(numbers, min(wanted, n_free))
+                except CpuError as error:
+                    request.error = error
+                    granted = ()
+            if granted or request.error:
+                # Opened before the grant: an interrupt in between then costs the waiter a second look, not its turn.
+                if request.gate.locked():
+                    request.gate.release()
+                request.numbers = granted
+
+    def _refuse_deadlock(self, request: Request) -> None:
+        """Raise if a request would wait for threads that themselves wait without end."""
+        holders = {other.thread for other in self.requests if other.numbers}
+        stuck = {other.thread for other in self.requests if other.waits_forever}
+        if not request.waits_forever or self._free()[0] or not holders <= stuck:
+            return
+        # Taken out at once, so that no other thread counts it among those that wait.
+        del self.requests[request]
+        raise CpuError(
+            "acquire: waiting would never end, because all CPUs are leased by threads that wait here as well. "
+            f"{self._explain()} Use the CPUs of the outer lease, end it first, or give a timeout."
+        )
+
+    def _explain(self, request: Request | None = None) -> str:
+        n_free, numbers = self._free()
+        me = _this_thread()
+        leased = [
+            f"{len(other.numbers)} by thread {other.thread_name!r}{' (this one)' if other.thread is me else ''}"
+            for other in self.requests
+            if other.numbers
+        ]
+        text = f"{n_free} of {self.n_cpu} CPUs {'is' if n_free == 1 else 'are'} free in this process"
+        if leased:
+            text += f"; leased: {', '.join(leased)}"
+        if request is not None and request.locks is not None and n_free:
+            locked = [f"CPU {number} by {request.locks.holder(number)}" for number in numbers]
+            text += f"; locked: {', '.join(locked)}"
+        return f"{text}."
