@@ -1,0 +1,120 @@
+"""What an objective computes, as zrun functions of (loss, parameters, vector, data): one set for each loss function.
+
+The loss is an argument like any other: a plain function by its identity, a method with `self` taken apart. So a new
+model object of the same structure, with new data, runs the same graphs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary, ref
+
+from zrun_core._structure import REFERENCE, KeyRow, Node, add_visitor, visit_opaque
+
+from ._autograph import leave_alone
+from ._parameters import Bound
+from ._problem import COMPUTE, Problem
+from ._run import run as manager
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    import tensorflow as tf
+
+    from zrun_core._function import Function
+    from zrun_core._structure import Flattening, Key, Rebuilding
+
+
+class _BoundNode(Node):
+    """(node, layout, *variables): the parameters of a loss as an argument.
+
+    A variable that the loss carries with it, as a field of its `self`, is known by its place there; one that the loss
+    merely refers to is known by its identity.
+    """
+
+    def rebuild(self, key: Key, to: Rebuilding) -> Any:
+        return Bound(key[1], tuple(to.build(child) for child in key[2:]))
+
+    def rows(self, key: Key, path: str) -> Iterator[KeyRow]:
+        yield KeyRow(path, ", ".join(key[1].entries()), True)
+        for index, child in enumerate(key[2:]):
+            yield from child[0].rows(child, f"{path}[{index}]")
+
+
+_BOUND = _BoundNode()
+
+
+def _visit_bound(params: Bound, into: Flattening) -> Key:
+    keys: list[Key] = []
+    for index, variable in enumerate(params.variables):
+        if (found := into.seen.get(id(variable))) is None:
+            keys.append(visit_opaque(variable, into))
+            continue
+        keys.append((REFERENCE, found[0]))
+        # The graph sets its inputs, so it gets private ones.
+        place = next(i for i, leaf in enumerate(into.leaves) if leaf is variable)
+        into.leaves[place] = params.shadow(index)
+    return (_BOUND, params.layout, *keys)
+
+
+add_visitor(Bound, _visit_bound)
+
+
+class LossFunctions:
+    """The zrun functions that compute a loss and its derivatives.
+
+    Args:
+        loss: the loss; only its name and kind are kept.
+    """
+
+    def __init__(self, loss: Callable[..., Any]) -> None:
+        self.name = getattr(loss, "__qualname__", type(loss).__qualname__)
+        self._kind = getattr(loss, "kind", "loss")
+        self._functions: dict[str, Function[..., Any]] = {}
+        self._others: list[ref[tf.Variable]] = []
+
+    def run(self, what: str, loss: Callable[..., Any], params: Bound, x: Any, data: Mapping[str, Any]) -> Any:
+        """Compute `"value"`, `"gradient"`, `"jacobian"`, `"hessian"` or, for `Rows` of points, `"batch"`."""
+        return self._function(what)(loss, params, x, data)
+
+    def _function(self, what: str) -> Function[..., Any]:
+        found = self._functions.get(what)
+        if found is None:
+            compute = COMPUTE[what]
+
+            @leave_alone
+            def body(loss: Callable[..., Any], params: Bound, x: tf.Tensor, data: Mapping[str, Any]) -> Any:
+                own = {id(v) for v in params.variables}
+                problem = Problem(self.name, loss, params, data, lambda read: self._note(read, own))
+                return problem.solve(compute, x)
+
+            body.__qualname__ = f"{self.name} ({what})"
+            found = self._functions.setdefault(what, manager.function(kind=self._kind)(body))
+        return found
+
+    def _note(self, read: Iterable[tf.Variable], own: set[int]) -> None:
+        # A variable that is an input of a graph has no value here; its owner is an argument.
+        others = {id(v): v for v in read if id(v) not in own and hasattr(v.handle, "numpy")}
+        known = {id(held()) for held in self._others}
+        self._others += [ref(v) for key, v in others.items() if key not in known]
+
+    def other_state(self) -> tuple[Any, ...]:
+        """The values of the variables that the loss reads besides its parameters, as far as it has been seen to."""
+        alive = [v for held in self._others if (v := held()) is not None]
+        # A large one is not compared: an object equal to nothing makes every look-up miss.
+        return tuple(v.numpy().tobytes() if v.shape.num_elements() <= MOST_COMPARED else object() for v in alive)
+
+
+MOST_COMPARED = 10_000
+_known: WeakKeyDictionary[Any, LossFunctions] = WeakKeyDictionary()
+
+
+def functions_of(loss: Callable[..., Any]) -> LossFunctions:
+    """The functions of a loss: one set for each Python function, shared by the objects it is a method of."""
+    function = getattr(loss, "__func__", loss)
+    try:
+        found = _known.get(function)
+        return found if found is not None else _known.setdefault(function, LossFunctions(loss))
+    except TypeError:
+        # Neither hashable nor weakly referable: a callable object with functions of its own.
+        return LossFunctions(loss)

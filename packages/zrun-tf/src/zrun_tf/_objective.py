@@ -1,0 +1,285 @@
+"""The bridge to minimisers: a loss as functions of a NumPy vector."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+
+from zrun_core._scope import current
+from zrun_core._structure import flatten
+
+from ._leaves import Rows
+from ._losses import LossFunctions, functions_of
+from ._parameters import Parameters
+from ._problem import check_rank
+from .gradients._numeric import numeric_hessian, numeric_jacobian
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Vector = np.ndarray[Any, np.dtype[np.float64]]
+
+
+class Objective:
+    """A loss as functions of a vector: NumPy in, NumPy and Python floats out. Made by `objective`.
+
+    Every method takes `x`, float64 of shape `(n,)`. The policy in force at the call decides whether a graph runs and
+    whether derivatives are automatic. Value, gradient and Jacobian found at one `x` are kept until another `x` comes,
+    the policy changes, or a variable that the loss reads besides its parameters takes another value.
+
+    Scope: safe to share between threads; calls on one loss that reads variables run one at a time.
+
+    Attributes:
+        names: the name of each parameter.
+        x0: the start values, shape `(n,)`, read-only.
+        evaluations: how often each method computed something, by name (a value that was kept is not counted).
+    """
+
+    def __init__(
+        self, loss: Callable[..., Any], params: Parameters, data: dict[str, Any], functions: LossFunctions
+    ) -> None:
+        self._loss = loss
+        self._params = params
+        self._data = data
+        self._functions = functions
+        self._lock = params.lock
+        self._kept: tuple[Any, dict[str, Any]] = (None, {})
+        self.names = params.names
+        self.x0 = params.start
+        self.evaluations: Counter[str] = Counter()
+
+    @property
+    def _parameters(self) -> dict[str, None]:
+        # iminuit looks here for the names of the parameters.
+        return dict.fromkeys(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __repr__(self) -> str:
+        return f"<objective of {self._functions.name} with parameters {', '.join(self.names)}>"
+
+    def __call__(self, x: Any) -> Any:
+        """The value at `x`; see `value`."""
+        return self.value(x)
+
+    def value(self, x: Any) -> Any:
+        """The loss at `x`.
+
+        Args:
+            x: the parameters, shape `(n,)`.
+
+        Returns:
+            A Python float; for a loss that returns residuals, a float64 array of shape `(m,)`.
+
+        Raises:
+            ValueError: `x` has another shape.
+        """
+        return self._at(x, "value")
+
+    def gradient(self, x: Any) -> Vector:
+        """The gradient of the loss at `x`.
+
+        Args:
+            x: the parameters, shape `(n,)`.
+
+        Returns:
+            float64 of shape `(n,)`.
+
+        Raises:
+            GradientError: the loss returns residuals (use `jacobian`), or does not depend on a parameter.
+            ValueError: `x` has another shape.
+        """
+        return self._at(x, "gradient")  # type: ignore[no-any-return]
+
+    def value_and_gradient(self, x: Any) -> tuple[float, Vector]:
+        """Value and gradient of the loss at `x`, computed together.
+
+        Args:
+            x: the parameters, shape `(n,)`.
+
+        Returns:
+            A Python float, and float64 of shape `(n,)`.
+
+        Raises:
+            GradientError: as for `gradient`.
+            ValueError: `x` has another shape.
+        """
+        gradient = self.gradient(x)
+        return self.value(x), gradient
+
+    def jacobian(self, x: Any) -> Vector:
+        """The derivatives of residuals at `x`.
+
+        Args:
+            x: the parameters, shape `(n,)`.
+
+        Returns:
+            float64 of shape `(m, n)`.
+
+        Raises:
+            GradientError: the loss returns a single number (use `gradient`).
+            ValueError: `x` has another shape.
+        """
+        return self._at(x, "jacobian")  # type: ignore[no-any-return]
+
+    def hessian(self, x: Any) -> Vector:
+        """The second derivatives of the loss at `x`.
+
+        Args:
+            x: the parameters, shape `(n,)`.
+
+        Returns:
+            float64 of shape `(n, n)`, symmetric.
+
+        Raises:
+            GradientError: the loss returns residuals.
+            ValueError: `x` has another shape.
+        """
+        return self._at(x, "hessian")  # type: ignore[no-any-return]
+
+    def with_data(self, **data: Any) -> Objective:
+        """The same loss on other data; data of the same structure run the same graphs.
+
+        Args:
+            **data: what to replace, by the names given to `objective`; the rest stays.
+
+        Returns:
+            A new objective.
+
+        Raises:
+            TypeError: the loss was not given data of this name.
+        """
+        unknown = [name for name in data if name not in self._data]
+        if unknown or not data:
+            raise TypeError(
+                f"with_data takes the data given to objective by name ({', '.join(self._data) or 'none'}); "
+                f"got {', '.join(map(repr, unknown)) or 'nothing'}."
+            )
+        return Objective(self._loss, self._params, {**self._data, **as_inputs(data)}, self._functions)
+
+    def as_dict(self, x: Any) -> dict[str, Any]:
+        """The vector as a mapping from names to floats, or arrays for parameters that are arrays.
+
+        Args:
+            x: the parameters, shape `(n,)`.
+
+        Returns:
+            One entry for each parameter as it was given to `objective`.
+        """
+        return self._params.by_name(self._params.check(x))
+
+    def assign(self, x: Any) -> None:
+        """Set the variables that were given as parameters, for example to the result of a fit.
+
+        Args:
+            x: the parameters, shape `(n,)`.
+
+        Raises:
+            TypeError: the parameters are not variables.
+            ValueError: `x` has another shape.
+
+        Scope: process (the variables change for everybody).
+        """
+        if not self._params.bound.variables:
+            raise TypeError("assign sets parameters that are variables; this objective was given start values instead.")
+        parts = self._params.bound.layout.split(tf.constant(self._params.check(x)))
+        self._params.bound.assign(parts)
+
+    # -- how it is computed -----------------------------------------------------------------------------------------
+
+    def _at(self, x: Any, what: str) -> Any:
+        x = self._params.check(x)
+        policy = current()
+        with self._lock:
+            stamp = (x.tobytes(), policy, self._functions.other_state())
+            if self._kept[0] != stamp:
+                self._kept = (stamp, {})
+            results = self._kept[1]
+            if what not in results:
+                found = self._compute(x, what, autograd=policy.autograd)
+                # The first call of a loss finds out which other variables it reads.
+                self._kept = ((x.tobytes(), policy, self._functions.other_state()), {**results, **found})
+                results = self._kept[1]
+        result = results[what]
+        return result.copy() if isinstance(result, np.ndarray) else result
+
+    def _compute(self, x: Vector, what: str, *, autograd: bool) -> dict[str, Any]:
+        self.evaluations[what] += 1
+        if what != "value" and not autograd:
+            return self._numeric(x, what)
+        run = self._functions.run
+        result = run(what, self._loss, self._params.bound, tf.constant(x), self._data)
+        if what == "value":
+            return {"value": _to_numpy(result)}
+        if what == "hessian":
+            return {"hessian": result.numpy()}
+        return {"value": _to_numpy(result[0]), what: result[1].numpy()}
+
+    def _numeric(self, x: Vector, what: str) -> dict[str, Any]:
+        def evaluate(points: Vector) -> Vector:
+            self.evaluations["points"] += len(points)
+            rows = Rows(tf.constant(points))
+            return self._functions.run("batch", self._loss, self._params.bound, rows, self._data).numpy()  # type: ignore[no-any-return]
+
+        if what == "hessian":
+            check_rank(what, self._functions.name, np.ndim(self.value(x)))
+            second = numeric_hessian(evaluate, x, names=self.names)
+            return {"value": second.value, "gradient": second.gradient, "hessian": second.hessian}
+        first = numeric_jacobian(evaluate, x, names=self.names)
+        check_rank(what, self._functions.name, first.value.ndim)
+        return {"value": float(first.value) if first.value.ndim == 0 else first.value, what: first.jacobian}
+
+
+def _to_numpy(value: tf.Tensor) -> Any:
+    array = value.numpy()
+    return float(array) if np.ndim(array) == 0 else np.asarray(array, np.float64)
+
+
+def as_inputs(data: dict[str, Any]) -> dict[str, Any]:
+    """The data with arrays as tensors, copied once, so that calls neither convert nor see later changes."""
+    inputs = {}
+    for name, value in data.items():
+        flat = flatten(value, name=name)
+        leaves = [tf.constant(leaf) if isinstance(leaf, (np.ndarray, np.generic)) else leaf for leaf in flat.leaves]
+        inputs[name] = flat.rebuild(leaves)
+    return inputs
+
+
+def objective(loss: Callable[..., Any], params: Any, /, **data: Any) -> Objective:
+    """Make a loss ready for a minimiser.
+
+    Args:
+        loss: returns a scalar, or a vector of residuals for a least-squares fit.
+        params: a list of variables that `loss()` reads; or a mapping name -> start value, and `loss(**params)` is
+            called; or a vector of start values of shape `(n,)`, and `loss(x)` is called. Parameters reach the loss as
+            float64 tensors (variables keep their dtype).
+        **data: further arguments of the loss, passed by name. Arrays and floats in them are inputs of the graph and
+            are copied here.
+
+    Returns:
+        An object with `value`, `gradient`, `value_and_gradient`, `jacobian` and `hessian` of a float64 vector of shape
+        `(n,)`. Variables hold what they held before each call.
+
+    Raises:
+        TypeError: `loss` cannot be called, or `params` is of none of the three forms.
+        ValueError: there are no parameters, or start values are not finite.
+
+    Example:
+        >>> import numpy as np, tensorflow as tf, zrun_tf as zrun
+        >>> from scipy.optimize import minimize
+        >>> def loss(mu, sigma, data):
+        ...     return tf.reduce_sum(((data - mu) / sigma) ** 2 / 2 + tf.math.log(sigma))
+        >>> obj = zrun.objective(loss, {"mu": 0.0, "sigma": 1.0}, data=np.array([1.0, 2.0, 4.0, 5.0]))
+        >>> fit = minimize(obj.value_and_gradient, obj.x0, jac=True, hess=obj.hessian, method="trust-exact")
+        >>> {name: round(value, 3) for name, value in obj.as_dict(fit.x).items()}
+        {'mu': 3.0, 'sigma': 1.581}
+    """
+    if not callable(loss):
+        raise TypeError(
+            f"objective takes a function that returns the loss; got {loss!r} of type {type(loss).__name__}."
+        )
+    return Objective(loss, Parameters(params), as_inputs(data), functions_of(loss))

@@ -1,0 +1,200 @@
+"""The parameters of an objective: the three forms a user gives them in, and one vector for the minimiser."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from threading import RLock
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from ._shadow import shadow_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+class Layout(NamedTuple):
+    """How a vector of shape `(n,)` holds the parameters; hashable, without their values."""
+
+    form: str
+    labels: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+
+    @property
+    def sizes(self) -> list[int]:
+        """How many entries of the vector each parameter takes."""
+        return [int(np.prod(shape, dtype=np.int64)) for shape in self.shapes]
+
+    def entries(self) -> Iterator[str]:
+        """The name of each entry of the vector; entries of an array are `name[i]`."""
+        for label, shape in zip(self.labels, self.shapes, strict=True):
+            if self.form == "vector":
+                yield from (f"x{i}" for i in range(shape[0]))
+            elif shape:
+                yield from (f"{label}[{', '.join(map(str, index))}]" for index in np.ndindex(*shape))
+            else:
+                yield label
+
+    def split(self, x: tf.Tensor) -> list[tf.Tensor]:
+        """The vector as one tensor for each parameter."""
+        if not any(self.shapes):
+            return list(tf.unstack(x, num=len(self.shapes)))
+        return [tf.reshape(part, shape) for part, shape in zip(tf.split(x, self.sizes), self.shapes, strict=True)]
+
+
+class Bound:
+    """A layout with the variables that are the parameters, if they are variables.
+
+    Args:
+        layout: the layout.
+        variables: one for each parameter, or none.
+    """
+
+    __slots__ = ("_shadows", "layout", "variables")
+
+    def __init__(self, layout: Layout, variables: Sequence[tf.Variable]) -> None:
+        self.layout = layout
+        self.variables = tuple(variables)
+        self._shadows: dict[int, tf.Variable] = {}
+
+    def shadow(self, index: int) -> tf.Variable:
+        """A private variable that graphs set instead of the user's; the same one each time."""
+        if index not in self._shadows:
+            self._shadows[index] = shadow_of(self.variables[index])
+        return self._shadows[index]
+
+    def call(self, loss: Callable[..., Any], x: tf.Tensor, data: Mapping[str, Any]) -> Any:
+        """Call the loss with the parameters where it takes them; variables are set first."""
+        if self.layout.form == "vector":
+            return loss(x, **data)
+        parts = self.layout.split(x)
+        if self.layout.form == "names":
+            return loss(**dict(zip(self.layout.labels, parts, strict=True)), **data)
+        self.assign(parts)
+        return loss(**data)
+
+    def assign(self, parts: Sequence[tf.Tensor]) -> None:
+        """Set the variables."""
+        for variable, part in zip(self.variables, parts, strict=True):
+            variable.assign(tf.cast(part, variable.dtype))
+
+
+class Parameters:
+    """Names, start values and layout of the parameters of a loss.
+
+    Args:
+        params: a variable or a list of them, which the loss reads; a mapping name -> start value (a number or an
+            array), passed to the loss by name; or a vector of start values, passed to the loss whole.
+
+    Raises:
+        TypeError: it is none of these.
+        ValueError: there are no parameters, or start values are not finite real numbers.
+
+    Attributes:
+        names: one for each entry of the vector.
+        start: the start values, float64 of shape `(n,)`, read-only.
+        bound: the layout, and the variables.
+        lock: to be held while a graph sets shadows.
+    """
+
+    def __init__(self, params: Any) -> None:
+        variables: tuple[tf.Variable, ...] = ()
+        if isinstance(params, tf.Variable):
+            params = [params]
+        if isinstance(params, Mapping):
+            form, labels = "names", tuple(params)
+            _check_labels(labels)
+            values = [_as_floats(f"params[{name!r}]", value) for name, value in params.items()]
+        elif isinstance(params, (list, tuple)) and any(isinstance(p, tf.Variable) for p in params):
+            form, variables = "variables", _check_variables(params)
+            labels = _unique([v.name.partition(":")[0] for v in variables])
+            values = [_as_floats(f"params[{i}]", v.numpy()) for i, v in enumerate(variables)]
+        else:
+            form, labels = "vector", ("x",)
+            values = [_as_floats("params", params)]
+            if values[0].ndim != 1:
+                raise TypeError(
+                    f"params must be a list of variables, a mapping name -> start value, or a vector of start values "
+                    f"of shape (n,); got {params!r} of shape {values[0].shape}."
+                )
+        self.start = np.concatenate([value.reshape(-1) for value in values]) if values else np.zeros(0)
+        self.start.flags.writeable = False
+        if not len(self.start):
+            raise ValueError(f"params must hold at least one parameter; got {params!r}.")
+        self.bound = Bound(Layout(form, labels, tuple(value.shape for value in values)), variables)
+        self.names = tuple(self.bound.layout.entries())
+        self.lock = RLock()
+
+    def check(self, x: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """The vector `x` as float64 of shape `(n,)`.
+
+        Raises:
+            TypeError: it is not made of real numbers.
+            ValueError: it has another shape.
+        """
+        if type(x) is not np.ndarray or x.dtype != np.float64:
+            try:
+                x = np.asarray(x, np.float64)
+            except (TypeError, ValueError) as error:
+                raise TypeError(f"x must be a vector of real numbers; got {x!r} ({error}).") from None
+        if x.shape != self.start.shape:
+            raise ValueError(
+                f"x must have shape {self.start.shape}, one entry for each parameter ({', '.join(self.names)}); "
+                f"got shape {x.shape}."
+            )
+        return x
+
+    def by_name(self, x: np.ndarray[Any, Any]) -> dict[str, Any]:
+        """The vector as a mapping: floats, and arrays for parameters that are arrays."""
+        layout = self.bound.layout
+        if layout.form == "vector":
+            return dict(zip(self.names, x.tolist(), strict=True))
+        parts = np.split(x, np.cumsum(layout.sizes)[:-1])
+        return {
+            label: part.reshape(shape) if shape else float(part[0])
+            for label, part, shape in zip(layout.labels, parts, layout.shapes, strict=True)
+        }
+
+
+def _as_floats(name: str, value: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+    array = np.asarray(value)
+    if array.dtype.kind not in "iuf":
+        raise TypeError(
+            f"{name} must be real numbers to start from, or variables; got {value!r} of type {type(value).__name__}."
+        )
+    if not np.all(np.isfinite(array)):
+        raise ValueError(f"{name} must be finite to start from; got {value!r}.")
+    return array.astype(np.float64)
+
+
+def _check_labels(labels: Sequence[Any]) -> None:
+    for label in labels:
+        if not isinstance(label, str):
+            raise TypeError(
+                f"params: the names of parameters are strings; got {label!r} of type {type(label).__name__}."
+            )
+
+
+def _check_variables(params: Sequence[Any]) -> tuple[tf.Variable, ...]:
+    for index, variable in enumerate(params):
+        if not isinstance(variable, tf.Variable):
+            raise TypeError(
+                f"params[{index}] is {variable!r}, while others are variables. Give variables only, or a mapping "
+                f"name -> start value, or a vector of start values."
+            )
+        if not variable.dtype.is_floating:
+            raise TypeError(
+                f"params[{index}] ({variable.name}) must be a float32 or float64 variable; got {variable.dtype.name}."
+            )
+        if any(variable is other for other in params[:index]):
+            raise ValueError(f"params[{index}] ({variable.name}) was given before; give each variable once.")
+    return tuple(params)
+
+
+def _unique(names: Sequence[str]) -> tuple[str, ...]:
+    """Variables need not have different names; parameters must."""
+    return tuple(
+        name if names.count(name) == 1 else f"{name}_{names[:index].count(name)}" for index, name in enumerate(names)
+    )

@@ -1,0 +1,80 @@
+"""Graphs that set variables without touching the user's.
+
+A loss that reads variables is traced as it stands: the graph assigns the parameters and reads them. Before it runs for the
+first time, the variables it captured are exchanged for private ones of the same dtype and shape, its shadows. So the
+user's variables hold what they held before, whatever happens inside, and other threads never see the assignment.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+
+class AfterTracing:
+    """What a function that is being traced asks to be done with its graph.
+
+    Attributes:
+        variables: those the graph is to set shadows of.
+        callbacks: called with the concrete function.
+    """
+
+    def __init__(self) -> None:
+        self.variables: list[tf.Variable] = []
+        self.callbacks: list[Callable[[Any], None]] = []
+
+
+_asked: ContextVar[AfterTracing | None] = ContextVar("zrun_after_tracing", default=None)
+
+
+def shadow_of(variable: tf.Variable) -> tf.Variable:
+    """A private variable of the same dtype and shape, and with the same value."""
+    return tf.Variable(variable, dtype=variable.dtype, trainable=variable.trainable, name="zrun_shadow")
+
+
+def ask(variables: Iterable[tf.Variable], callback: Callable[[Any], None]) -> None:
+    """Called while tracing: have the graph set shadows of these variables, and the callback called with it."""
+    asked = _asked.get()
+    if asked is not None:
+        asked.variables.extend(variables)
+        asked.callbacks.append(callback)
+
+
+@contextmanager
+def tracing() -> Iterator[AfterTracing]:
+    """A block in which what `ask` says is collected."""
+    asked = AfterTracing()
+    token = _asked.set(asked)
+    try:
+        yield asked
+    finally:
+        _asked.reset(token)
+
+
+def exchange(concrete: Any, variables: Iterable[tf.Variable]) -> list[tf.Variable]:
+    """Have a concrete function read and set shadows where it captured these variables.
+
+    Args:
+        concrete: a concrete function.
+        variables: what to exchange; those it did not capture are passed over.
+
+    Returns:
+        The shadows, to be kept as long as the function is.
+    """
+    shadows = {id(v.handle): shadow_of(v) for v in variables}
+    used: list[tf.Variable] = []
+    captures = []
+    for outside, _ in concrete.graph.captures:
+        shadow = shadows.get(id(outside))
+        if shadow is not None:
+            used.append(shadow)
+        captures.append(outside if shadow is None else shadow.handle)
+    if used:
+        concrete.set_external_captures(captures)
+    return used

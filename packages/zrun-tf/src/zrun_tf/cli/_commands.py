@@ -1,0 +1,110 @@
+"""The commands, with all checks that need neither TensorFlow nor SciPy."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import os
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zrun_core import __version__
+
+from ._quiet import quiet_tensorflow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_NEEDED = ("scipy", "matplotlib", "rich")
+
+
+def _debug_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    # `main` reads it from the arguments, so that it also covers errors raised before the options are parsed.
+    return click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")(command)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="zrun", message="%(prog)s %(version)s")
+@_debug_option
+def zrun() -> None:
+    """Decide how numerical TensorFlow code runs: graph or eager, automatic or numerical derivatives."""
+
+
+def shipped_problems() -> list[str]:
+    """Return the names of the NIST problems that ship with zrun, sorted."""
+    folder = files("zrun_tf.cli") / "data"
+    return sorted(entry.name.removesuffix(".dat") for entry in folder.iterdir() if entry.name.endswith(".dat"))
+
+
+def _check_problems(_context: click.Context, _option: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
+    known = {name.lower(): name for name in shipped_problems()}
+    chosen: list[str] = []
+    for name in names:
+        if name.lower() not in known:
+            near = [known[found] for found in difflib.get_close_matches(name.lower(), known, cutoff=0.4)]
+            hint = f"Did you mean {' or '.join(near)}?" if near else f"There are {', '.join(known.values())}."
+            msg = f"{name!r} is not a problem that ships with zrun. {hint}"
+            raise click.BadParameter(msg)
+        if known[name.lower()] not in chosen:
+            chosen.append(known[name.lower()])
+    return tuple(chosen)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        reason = None if os.access(folder, os.W_OK | os.X_OK) else "permission denied"
+    except OSError as error:
+        reason = error.strerror
+    if reason is not None:
+        msg = f"the picture cannot be saved in {str(folder)!r}: {reason}. Name a folder that you can write to."
+        raise click.BadParameter(msg, param_hint="'--out'")
+
+
+@zrun.command()
+@click.option(
+    "--problem",
+    "problems",
+    multiple=True,
+    metavar="NAME",
+    callback=_check_problems,
+    help=f"Fit this problem only; may be repeated. One of {', '.join(shipped_problems())}.",
+)
+@click.option(
+    "--out",
+    "folder",
+    type=click.Path(path_type=Path),
+    default=Path(),
+    metavar="DIR",
+    show_default="the current folder",
+    help="Where to save the picture; made if it is missing.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON, and nothing else.")
+@click.option("--no-picture", is_flag=True, help="Save no picture.")
+@_debug_option
+def demo(problems: tuple[str, ...], folder: Path, as_json: bool, no_picture: bool) -> None:
+    """Fit measured data and compare the result with what NIST certifies.
+
+    Each problem is fitted as a graph, with automatic and with numerical derivatives; the first one also eagerly, for
+    the comparison. The exit code is 0 if all parameters agree to at least 7 digits (5 with numerical derivatives), and
+    1 otherwise.
+    """
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        msg = f"the demo needs {' and '.join(missing)}. Install with: python -m pip install 'zrun-tf[demo]'"
+        raise click.UsageError(msg)
+    picture = None if no_picture else folder / "zrun-demo.png"
+    if picture is not None:
+        _make_folder(folder)
+    with quiet_tensorflow():
+        import tensorflow as tf
+
+        from ._demo import run_demo
+
+        # The first operation looks for devices, and says so.
+        tf.config.list_logical_devices()
+
+    raise SystemExit(run_demo(problems, picture, as_json=as_json))

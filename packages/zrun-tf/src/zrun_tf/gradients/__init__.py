@@ -1,0 +1,21 @@
+"""Derivatives: automatic or numerical, as the policy says when they are asked for."""
+
+from __future__ import annotations
+
+from ._api import (
+    gradient,
+    hessian,
+    hessian_vector_product,
+    jacobian,
+    value_and_gradient,
+    value_gradient_hessian,
+)
+
+__all__ = [
+    "gradient",
+    "hessian",
+    "hessian_vector_product",
+    "jacobian",
+    "value_and_gradient",
+    "value_gradient_hessian",
+]

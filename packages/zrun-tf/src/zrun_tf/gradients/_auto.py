@@ -1,0 +1,179 @@
+"""Automatic derivatives: reverse mode, and reverse mode over reverse mode.
+
+Everything here works eagerly, while a graph is built, under XLA and under an outer tape, and calls the function once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import tensorflow as tf
+
+from .._errors import GradientError, UnconnectedGradientError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from typing_extensions import TypeAlias
+
+    from ._params import Problem
+
+    Unconnected: TypeAlias = Literal["error", "zero"]
+
+
+def checked_value(problem: Problem, value: Any, *, scalar: bool) -> Any:
+    """What a function returned, checked, as a tensor or a NumPy array.
+
+    Args:
+        problem: the function.
+        value: what it returned.
+        scalar: whether it must have the shape `()`.
+
+    Raises:
+        GradientError: it is nothing that has derivatives.
+    """
+    if not isinstance(value, (tf.Tensor, np.ndarray, np.generic)):
+        if isinstance(value, tf.Variable):
+            value = tf.convert_to_tensor(value)
+        elif isinstance(value, (bool, int, float, complex)):
+            value = np.asarray(value)
+        else:
+            hint = "; does it lack a return?" if value is None else "; return one tensor, such as tf.stack([...])."
+            raise GradientError(f"{problem.what} of {problem.name}: it returned {_described(value)}{hint}")
+    kind = value.dtype.name
+    if kind not in ("float32", "float64"):
+        hint = (
+            "Return tf.math.real(...) or tf.abs(...)."
+            if kind.startswith("complex")
+            else "Use tf.cast(..., tf.float64)."
+        )
+        raise GradientError(
+            f"{problem.what} of {problem.name}: it returned {kind}; a derivative needs real values, float32 or float64. "
+            f"{hint}"
+        )
+    rank = value.shape.rank if isinstance(value, tf.Tensor) else value.ndim
+    if scalar and rank not in (0, None):
+        raise GradientError(
+            f"{problem.what} of {problem.name}: it returned shape {tuple(value.shape)}, and a {problem.what} is of a single "
+            f"number. Sum it up with tf.reduce_sum, or use jacobian."
+        )
+    return value
+
+
+def _described(value: Any) -> str:
+    return "None" if value is None else f"a {type(value).__name__}"
+
+
+def _traced_value(problem: Problem, *, scalar: bool, unconnected: Unconnected) -> tf.Tensor:
+    value = checked_value(problem, problem.call(problem.sources), scalar=scalar)
+    if not isinstance(value, tf.Tensor):
+        if unconnected == "error":
+            raise UnconnectedGradientError(
+                f"{problem.what} of {problem.name}: it returned a {type(value).__name__}, not a tensor, so TensorFlow has "
+                f"not seen how it depends on {_listed(problem.names)}. Compute with TensorFlow, wrap NumPy code in "
+                f"zrun.numpy_function, pass autograd=False for a numerical derivative, or unconnected='zero' for zeros."
+            )
+        value = tf.convert_to_tensor(value)
+    return tf.ensure_shape(value, []) if scalar and value.shape.rank is None else value
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names)
+
+
+def _connected(problem: Problem, found: Sequence[Any], unconnected: Unconnected) -> list[tf.Tensor | None]:
+    """Refuse derivatives that are None, unless zeros were asked for."""
+    missing = [name for name, derivative in zip(problem.names, found, strict=True) if derivative is None]
+    if missing and unconnected == "error":
+        raise UnconnectedGradientError(
+            f"{problem.what} of {problem.name}: it does not depend on {_listed(missing)}, as far as TensorFlow can see. "
+            f"Either it is not used, or the way there leads through NumPy, integers or tf.stop_gradient. Pass "
+            f"unconnected='zero' for zeros, or autograd=False for a numerical derivative."
+        )
+    # A parameter that is looked up by tf.gather has a sparse gradient.
+    return [None if derivative is None else tf.convert_to_tensor(derivative) for derivative in found]
+
+
+def value_and_gradient(problem: Problem, unconnected: Unconnected) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    """The value and, per parameter, the gradient."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(problem.sources)
+        value = _traced_value(problem, scalar=True, unconnected=unconnected)
+    found = _connected(problem, tape.gradient(value, problem.sources), unconnected)
+    pairs = zip(found, problem.sources, strict=True)
+    return value, [tf.zeros_like(source) if part is None else part for part, source in pairs]
+
+
+def value_and_jacobian(problem: Problem, unconnected: Unconnected) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    """The value of any shape and, per parameter, derivatives of the shape of the value plus that of the parameter."""
+    with tf.GradientTape(persistent=True, watch_accessed_variables=False) as outer:
+        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+            tape.watch(problem.sources)
+            value = _traced_value(problem, scalar=False, unconnected=unconnected)
+        weights = tf.ones_like(value)
+        outer.watch(weights)
+        pulled = _connected(problem, tape.gradient(value, problem.sources, output_gradients=weights), unconnected)
+    found = []
+    for part, source in zip(pulled, problem.sources, strict=True):
+        derivative = None if part is None else _transposed(outer, part, weights)
+        if derivative is None and part is not None:
+            derivative = _all_derivatives(tape, value, source)
+        if derivative is None:
+            derivative = tf.zeros(tf.concat([tf.shape(value), tf.shape(source)], axis=0), source.dtype)
+        found.append(derivative)
+    return value, found
+
+
+def _transposed(tape: tf.GradientTape, pulled: tf.Tensor, weights: tf.Tensor) -> tf.Tensor | None:
+    """The Jacobian where there are fewer parameters than values, else None.
+
+    What is pulled back is linear in the weights of the values, so that differentiating it by them gives the Jacobian in
+    as many passes as there are parameters, with memory for parameters × values instead of values × values.
+    """
+    few, many = pulled.shape.num_elements(), weights.shape.num_elements()
+    if few is None or many is None or few >= many:
+        return None
+    found = _all_derivatives(tape, pulled, weights)
+    if found is None:
+        return None
+    rank = pulled.shape.rank
+    return tf.transpose(found, [*range(rank, rank + weights.shape.rank), *range(rank)])
+
+
+def value_gradient_hessian(problem: Problem, unconnected: Unconnected) -> tuple[tf.Tensor, list[tf.Tensor], tf.Tensor]:
+    """The value, per parameter the gradient, and the Hessian over all elements of all parameters."""
+    with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+        tape.watch(problem.sources)
+        value, gradient = value_and_gradient(problem, unconnected)
+        flat = tf.concat([tf.reshape(tf.cast(part, problem.dtype), [-1]) for part in gradient], axis=0)
+    total, columns = flat.shape.num_elements(), []
+    for source in problem.sources:
+        found = _all_derivatives(tape, flat, source)
+        rows = tf.size(flat) if total is None else total
+        size = tf.size(source) if source.shape.num_elements() is None else source.shape.num_elements()
+        found = tf.zeros([rows, size], problem.dtype) if found is None else tf.reshape(found, [rows, size])
+        columns.append(tf.cast(found, problem.dtype))
+    return value, gradient, tf.concat(columns, axis=1)
+
+
+def hessian_vector_product(problem: Problem, vector: list[tf.Tensor], unconnected: Unconnected) -> list[tf.Tensor]:
+    """The Hessian applied to a vector, per parameter; costs a few evaluations whatever the number of parameters."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(problem.sources)
+        _, gradient = value_and_gradient(problem, unconnected)
+        parts = [
+            tf.reduce_sum(tf.cast(part * tf.stop_gradient(direction), problem.dtype))
+            for part, direction in zip(gradient, vector, strict=True)
+        ]
+        along = tf.add_n(parts)
+    found = tape.gradient(along, problem.sources, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    return [tf.convert_to_tensor(part) for part in found]
+
+
+def _all_derivatives(tape: tf.GradientTape, target: tf.Tensor, source: Any) -> Any:
+    """The Jacobian of `target` by `source`, vectorised where all operations can be; None where they are unconnected."""
+    try:
+        return tape.jacobian(target, source)
+    except ValueError:
+        return tape.jacobian(target, source, experimental_use_pfor=False)

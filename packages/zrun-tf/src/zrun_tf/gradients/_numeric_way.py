@@ -1,0 +1,100 @@
+"""Numerical derivatives of the user's functions: chooses the engine, and gives tensors shaped like the parameters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+
+from .._errors import GradientError
+from ._numeric import numeric_hessian, numeric_jacobian
+from ._numeric_graph import Stencil
+from ._points import EagerPoints, GraphPoints
+
+if TYPE_CHECKING:
+    from ._params import Numbers, Problem
+
+
+def jacobian(
+    problem: Problem, bounds: Numbers | None, scale: Numbers | None, *, scalar: bool
+) -> tuple[tf.Tensor, list[tf.Tensor], list[tf.Tensor]]:
+    """The value and, per parameter, derivatives and their errors, of the shape of the value plus that of the parameter."""
+    if tf.executing_eagerly():
+        points = EagerPoints(problem, scalar=scalar)
+        found = numeric_jacobian(
+            points, _flat(problem), bounds=bounds, scale=scale, single=_single(problem), names=problem.element_names()
+        )
+        value = tf.constant(found.value, points.dtype)
+        rows, errors = (np.moveaxis(part, -1, 0) for part in (found.jacobian, found.error))
+        shape = found.value.shape
+    else:
+        traced = GraphPoints(problem, scalar=scalar)
+        f0, first = Stencil(problem, traced, bounds, scale).first()
+        shape, value = traced.out_shape, tf.cast(tf.reshape(f0, traced.out_shape), traced.dtype)
+        rows, errors = first.value, first.error
+    parts = [
+        _by_parameter(problem, tf.reshape(part, [len(problem.element_names()), -1]), shape) for part in (rows, errors)
+    ]
+    return _held(problem, value, *parts)
+
+
+def hessian(
+    problem: Problem, bounds: Numbers | None, scale: Numbers | None
+) -> tuple[tf.Tensor, list[tf.Tensor], list[tf.Tensor], tf.Tensor, tf.Tensor]:
+    """The value, the gradient and its error per parameter, the Hessian and its error."""
+    if tf.executing_eagerly():
+        points = EagerPoints(problem, scalar=True)
+        found = numeric_hessian(
+            points, _flat(problem), bounds=bounds, scale=scale, single=_single(problem), names=problem.element_names()
+        )
+        value = tf.constant(found.value, points.dtype)
+        first, first_error = found.gradient, found.gradient_error
+        second, second_error = found.hessian, found.error
+    else:
+        traced = GraphPoints(problem, scalar=True)
+        f0, derivative, second, second_error = Stencil(problem, traced, bounds, scale).second()
+        value = tf.cast(f0[0], traced.dtype)
+        first, first_error = derivative.value, derivative.error
+    columns = [tf.reshape(part, [-1, 1]) for part in (first, first_error)]
+    parts = [_by_parameter(problem, column, ()) for column in columns]
+    squares = [[tf.cast(tf.convert_to_tensor(part), problem.dtype)] for part in (second, second_error)]
+    value, gradient, gradient_error, (hessian,), (error,) = _held(problem, value, *parts, *squares)
+    return value, gradient, gradient_error, hessian, error
+
+
+def _flat(problem: Problem) -> Numbers:
+    return np.concatenate([np.asarray(source, np.float64).ravel() for source in problem.sources])
+
+
+def _single(problem: Problem) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    return np.repeat([dtype == tf.float32 for dtype in problem.dtypes], problem.sizes)
+
+
+def _by_parameter(problem: Problem, rows: tf.Tensor, shape: tuple[int, ...]) -> list[tf.Tensor]:
+    """Derivatives of shape `(n, out)` as one tensor per parameter, of the shape of the value plus that of the parameter."""
+    parts = tf.split(tf.transpose(rows), problem.sizes, axis=1)
+    return [
+        tf.cast(tf.reshape(part, [*shape, *own]), dtype)
+        for part, own, dtype in zip(parts, problem.shapes, problem.dtypes, strict=True)
+    ]
+
+
+def _held(problem: Problem, value: tf.Tensor, *groups: list[tf.Tensor]) -> Any:
+    """The results, such that an outer tape that differentiates them raises instead of finding no connection."""
+    name, what = problem.name, problem.what
+
+    # The results are inputs: TensorFlow looks for variables in what lies between inputs and outputs.
+    @tf.custom_gradient  # type: ignore[untyped-decorator]
+    def hold(_: list[tf.Tensor], results: list[tf.Tensor]) -> Any:
+        def refuse(*_: tf.Tensor) -> Any:
+            raise GradientError(
+                f"The numerical {what} of {name} is to be differentiated by an outer tape, which it cannot be. Use "
+                f"zrun.hessian for second derivatives, or automatic derivatives (autograd=True)."
+            )
+
+        return [tf.identity(result) for result in results], refuse
+
+    sources = [tf.convert_to_tensor(source) for source in problem.sources]
+    held = iter(hold(sources, [value, *(tensor for group in groups for tensor in group)]))
+    return next(held), *([next(held) for _ in group] for group in groups)
