@@ -1,0 +1,102 @@
+"""The scripts of docs/examples run as they stand, and find what is to be found."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "docs" / "examples"
+TESTED = {"fit_csv.py", "fit_mass_peak.py"}
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path, capsys):
+    """Run a script in an empty folder; return what it printed."""
+    monkeypatch.chdir(tmp_path)
+
+    def run_script(path, *args):
+        monkeypatch.setattr(sys, "argv", [str(path), *map(str, args)])
+        runpy.run_path(str(path), run_name="__main__")
+        return capsys.readouterr().out
+
+    yield run_script
+    import matplotlib.pyplot as plt
+
+    plt.close("all")
+
+
+def results(printed):
+    """The parameters in a script's output, as name -> (value, error)."""
+    found = re.findall(r"^ *(\w+) = (\S+) ± (\S+)", printed, re.MULTILINE)
+    return {name: (float(value), float(error)) for name, value, error in found}
+
+
+def is_png(path):
+    return path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_script_is_tested():
+    assert {path.name for path in EXAMPLES.glob("*.py")} == TESTED
+
+
+def test_fit_csv(run, tmp_path):
+    found = results(run(EXAMPLES / "fit_csv.py"))
+    # NIST certifies these values and standard deviations for Eckerle4; the script prints two digits of the latter.
+    assert found["area"] == pytest.approx((1.5543827178, 1.5408051163e-2), rel=4e-2)
+    assert found["width"] == pytest.approx((4.0888321754, 4.6803020753e-2), rel=4e-2)
+    assert found["centre"] == pytest.approx((451.54121844, 4.6800518816e-2), rel=4e-2)
+    assert is_png(tmp_path / "fit_csv.png")
+
+
+def test_fit_csv_of_another_file(run, tmp_path):
+    x = np.linspace(420.0, 480.0, 25)
+    y = 2.0 / 5.0 * np.exp(-0.5 * ((x - 455.0) / 5.0) ** 2) + 1e-4 * np.cos(x)
+    table = np.stack([x, y], axis=1)
+    np.savetxt(tmp_path / "mine.csv", table, delimiter=",", header="wavelength,transmittance", comments="")
+    found = results(run(EXAMPLES / "fit_csv.py", tmp_path / "mine.csv"))
+    assert {name: value for name, (value, _) in found.items()} == pytest.approx(
+        {"area": 2.0, "width": 5.0, "centre": 455.0}, rel=1e-3
+    )
+
+
+def test_the_csv_is_nists_data():
+    rows = np.genfromtxt(EXAMPLES / "transmittance.csv", delimiter=",", names=True)
+    text = (ROOT / "tests" / "data" / "nist" / "Eckerle4.dat").read_text()
+    observed = np.array([line.split() for line in text.rpartition("Data:")[2].splitlines()[1:] if line.strip()], float)
+    np.testing.assert_array_equal(np.stack([rows["transmittance"], rows["wavelength"]], axis=1), observed)
+
+
+def test_fit_mass_peak_of_a_toy_sample(run, tmp_path):
+    # Check a copy that lies somewhere else, where there is no file of masses beside the checkout.
+    script = tmp_path / "somewhere" / "docs" / "examples" / "fit_mass_peak.py"
+    script.parent.mkdir(parents=True)
+    shutil.copy(EXAMPLES / "fit_mass_peak.py", script)
+    printed = run(script)
+    assert "a toy sample, generated with seed" in printed
+    true = {"m_z": 91.19, "width": 2.5, "resolution": 1.5, "signal": 0.9, "slope": 0.03}
+    found = results(printed)
+    assert set(found) == set(true)
+    for name, (value, error) in found.items():
+        assert abs(value - true[name]) < 4 * error, name
+    assert found["m_z"][1] < 0.1
+    assert is_png(tmp_path / "fit_mass_peak.png")
+
+
+def test_fit_mass_peak_of_a_file(run, tmp_path):
+    random = np.random.default_rng(7)
+    peak = 91.0 + 1.25 * random.standard_cauchy(3000) + random.normal(0.0, 1.2, 3000)
+    masses = np.concatenate([peak, random.uniform(40.0, 140.0, 500)])
+    np.savetxt(tmp_path / "masses.csv", random.permutation(masses), header="mass_GeV", comments="")
+    printed = run(EXAMPLES / "fit_mass_peak.py", tmp_path / "masses.csv")
+    inside = np.count_nonzero((masses > 70) & (masses < 110))
+    assert f"{inside} masses between 70 and 110 GeV" in printed
+    found = results(printed)
+    for name, true in {"m_z": 91.0, "width": 2.5, "resolution": 1.2}.items():
+        assert abs(found[name][0] - true) < 4 * found[name][1], name
