@@ -27,14 +27,16 @@ PROBE = textwrap.dedent("""
         streams = [os.dup(1), os.dup(2)]
         os.dup2(captured.fileno(), 1)
         os.dup2(captured.fileno(), 2)
-        module = importlib.import_module(package)
-        for name in module.__all__:
-            getattr(module, name)
-        exec(then)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        for number, stream in enumerate(streams, start=1):
-            os.dup2(stream, number)
+        try:
+            module = importlib.import_module(package)
+            for name in module.__all__:
+                getattr(module, name)
+            exec(then)
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            for number, stream in enumerate(streams, start=1):
+                os.dup2(stream, number)
         captured.seek(0)
         output = captured.read().decode()
     threads_after = threads()

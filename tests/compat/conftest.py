@@ -14,6 +14,8 @@ from zrun_compat._deprecate import Notice, notice
 from zrun_core import _scope
 from zrun_core.errors import CpuLeaseTimeoutError
 
+PARTS = ("graph", "autograd", "jit", "check_numerics", "chunksize", "retrace")
+
 
 def free_cpus():
     """The numbers of the CPUs that nobody has leased."""
@@ -29,7 +31,7 @@ def state():
     info = zrun.run.cache_info()
     return {
         "default": _scope.default(),
-        "shadowed": _scope.shadowed(),
+        "here": _scope.current(),
         "tensorflow": tf.config.functions_run_eagerly(),
         "budget": (info.max_entries, info.max_bytes),
         "free": free_cpus(),
@@ -44,7 +46,7 @@ def leaves_no_trace():
     yield
     after = state()
     # Checked first and put back all the same, so that one fault does not fail every later test.
-    _scope.set_default(before["default"], "the end of a test")
+    _scope.set_default({part: getattr(before["default"], part) for part in PARTS}, "the end of a test")
     zrun.run.set_graph_cache_size(*before["budget"])
     zrun_compat.run._rows = before["rows"]
     after["names"].discard("_rows")

@@ -27,8 +27,11 @@ KEYS = st.integers(0, 5)
 BUDGETS = {
     "max_entries": st.none() | st.integers(1, 6),
     "max_bytes": st.none() | st.integers(1, 30),
-    "max_age": st.none() | st.integers(1, 20),
+    "max_age": st.none() | st.integers(5, 20),
 }
+
+
+pytestmark = pytest.mark.slow
 
 
 class Thing:
@@ -207,14 +210,15 @@ class CacheMachine(RuleBasedStateMachine):
                 self.cache.get_or_build(self.alive_owners[name], key, build)
             self.counts[name]["misses"] += 1
 
-    @rule(name=things, attribute=st.sampled_from("ab"), value=st.integers(0, 2))
-    def set_attribute(self, name, attribute, value):
+    @rule(changes=st.lists(st.tuples(things, st.sampled_from("ab"), st.integers(0, 1)), min_size=1, max_size=4))
+    def set_attributes(self, changes):
         self.cache.info()
         self.expire()
-        same = getattr(self.alive_things[name], attribute) == value
-        setattr(self.alive_things[name], attribute, value)
-        if not same:
-            self.invalidate(lambda entry: (name, attribute) in entry.reads)
+        for name, attribute, value in changes:
+            same = getattr(self.alive_things[name], attribute) == value
+            setattr(self.alive_things[name], attribute, value)
+            if not same:
+                self.invalidate(lambda entry, read=(name, attribute): read in entry.reads)
 
     @rule(name=things)
     def touch_object(self, name):
@@ -242,7 +246,7 @@ class CacheMachine(RuleBasedStateMachine):
         self.trim()
         assert freed == Freed(before[0] - len(self.model), before[1] - self.size())
 
-    @rule(seconds=st.integers(1, 12))
+    @rule(seconds=st.integers(1, 6))
     def time_passes(self, seconds):
         self.now += seconds
 
@@ -281,4 +285,4 @@ class CacheMachine(RuleBasedStateMachine):
 class TestCacheMachine(CacheMachine.TestCase):
     """Collected here, because pytest leaves classes out that were made in another module."""
 
-    settings = settings(max_examples=80, stateful_step_count=40)
+    settings = settings(max_examples=60, stateful_step_count=40)

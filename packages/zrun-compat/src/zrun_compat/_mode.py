@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from zrun_core import _scope
+from zrun_core._fork import Guard
+from zrun_core._scope import default
 from zrun_core.errors import PolicyShadowedError, ZrunWarning
 
 from ._caller import caller, discards_result, enters_result
@@ -16,11 +18,11 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from zrun_core import Policy
-    from zrun_tf import RunManager
 
     from ._deprecate import Notice
+    from ._mode_names import ModeNames
 
-
+_guard = Guard()
 _not_entered: WeakSet[ModeChange] = WeakSet()
 
 
@@ -40,8 +42,8 @@ class ModeChange:
 
     Args:
         run: the run manager.
-        parts: the parts of the policy to change.
-        act: makes the change for good.
+        set_for_good: zrun's `set_mode`.
+        parts: the parts of the policy to change; none is allowed, and changes nothing.
         value: what `with` yields; None means the mode inside of the block.
         tensorflow: whether a block with `graph=False` has every `tf.function` of the process run eagerly, as the
             change for good has.
@@ -59,30 +61,31 @@ class ModeChange:
 
     def __init__(
         self,
-        run: RunManager,
+        run: ModeNames,
+        set_for_good: Callable[..., None],
         parts: Mapping[str, Any],
-        act: Callable[[], None],
         *,
         value: Any = None,
         tensorflow: bool = True,
         notice: Notice | None = None,
     ) -> None:
-        self._run, self._parts, self._value, self._notice = run, parts, value, notice
+        self._run, self._set_for_good, self._parts = run, set_for_good, parts
+        self._value, self._notice = value, notice
         self._made: tuple[Policy, Policy] | None = None
         self._block = run.using(**parts, tensorflow=tensorflow and parts.get("graph") is False)
         frame = caller()
-        if enters_result(frame):
+        if enters_result(frame) or not parts:
             return
-        with _scope._lock:
-            before = _scope.default()
+        with _guard.lock:
+            before = default()
             try:
-                act()
+                set_for_good(**parts)
             except PolicyShadowedError:
                 if discards_result(frame):
                     raise
                 self._unused_at = frame.f_code.co_filename, frame.f_lineno
             else:
-                self._made = before, _scope.default()
+                self._made = before, default()
                 _not_entered.add(self)
 
     def __enter__(self) -> Any:
@@ -107,16 +110,18 @@ class ModeChange:
 
     def _take_back(self) -> None:
         """Put the default of before the call back, unless another one was set since."""
-        with _scope._lock:
+        with _guard.lock:
             made, self._made = self._made, None
             if made is None:
                 return
             before, after = made
-            if _scope.default() is after and not _scope.shadowed():
-                _scope.set_default(before, repr(self))
+            # Inside of another block the change for good stays one.
+            with suppress(PolicyShadowedError):
+                if default() == after:
+                    self._set_for_good(**{name: before.mode[name] for name in self._parts})
             # What was called later, and is still to be entered, has seen a default that is no more.
             for other in _not_entered:
-                if other._made is not None and other._made[0] is after:
+                if other._made is not None and other._made[0] == after:
                     other._made = before, other._made[1]
 
     def __repr__(self) -> str:

@@ -44,10 +44,10 @@ class ModeNames(zrun_tf.RunManager):
         parts = {name: part for name, part in given_or_none.items() if part is not None}
         if not parts:
             _NO_MODE.warn()
-            return ModeChange(self, parts, lambda: None)
+            return ModeChange(self, super().set_mode, {})
         given = ", ".join(f"{name}={part!r}" for name, part in parts.items())
         block = Notice(f"with run.set_mode({given})", f"Write `with zrun.run.using({given}):`", removed_in="1.0")
-        return ModeChange(self, parts, lambda: zrun_tf.RunManager.set_mode(self, **parts), notice=block)
+        return ModeChange(self, super().set_mode, parts, notice=block)
 
     def set_mode_default(self) -> ModeChange:  # type: ignore[override]  # as for set_mode
         """Back to `graph="auto"` and `autograd=True`, for good or, in a `with` statement, for a block.
@@ -64,8 +64,7 @@ class ModeNames(zrun_tf.RunManager):
         block = Notice(
             "with run.set_mode_default()", "Write `with zrun.run.using(graph='auto', autograd=True):`", removed_in="1.0"
         )
-        act = super().set_mode_default
-        return ModeChange(self, self.DEFAULT_MODE, act, notice=block)
+        return ModeChange(self, super().set_mode, self.DEFAULT_MODE, notice=block)
 
     @deprecated("Write `zrun.run.set_mode(graph=...)`, or `with zrun.run.using(graph=...):`", category=None)
     @old("run.set_graph_mode(...)", removed_in="1.0")
@@ -84,13 +83,7 @@ class ModeNames(zrun_tf.RunManager):
         graph = "auto" if graph is None else graph
         backend_too = set_backend is None or bool(set_backend)
         switch = tf.config.functions_run_eagerly()
-        change = ModeChange(
-            self,
-            {"graph": graph},
-            lambda: zrun_tf.RunManager.set_mode(self, graph=graph),
-            value=graph,
-            tensorflow=backend_too,
-        )
+        change = ModeChange(self, super().set_mode, {"graph": graph}, value=graph, tensorflow=backend_too)
         if not backend_too:
             tf.config.run_functions_eagerly(switch)
         return change
@@ -109,9 +102,7 @@ class ModeNames(zrun_tf.RunManager):
         Scope: process; in a `with` block, context.
         """
         autograd = True if autograd is None else autograd
-        return ModeChange(
-            self, {"autograd": autograd}, lambda: zrun_tf.RunManager.set_mode(self, autograd=autograd), value=autograd
-        )
+        return ModeChange(self, super().set_mode, {"autograd": autograd}, value=autograd)
 
     @deprecated("Write `zrun.run.current_policy_graph()`", category=None)
     @old("run.get_graph_mode()", removed_in="1.0")

@@ -10,28 +10,41 @@ Example:
 from __future__ import annotations
 
 from . import errors as errors
-
-# from . import testing as testing
+from . import testing as testing
 from ._backend import Backend as Backend
 from ._backend import Build as Build
 from ._backend import Executable as Executable
 from ._backend import PythonBackend as PythonBackend
+from ._build_once import Reentrant as Reentrant
 from ._cache import CacheOwner as CacheOwner
 from ._cache import Freed as Freed
 from ._cache import GraphCache as GraphCache
 from ._cache import clear_all_caches as clear_all_caches
+from ._cache_info import CacheInfo as CacheInfo
+from ._chunks import ChunkPlan as ChunkPlan
+from ._chunks import check_aligned as check_aligned
+from ._chunks import plan_chunks as plan_chunks
 from ._containers import Static as Static
 from ._cpus import CpuCount as CpuCount
 from ._cpus import count_cpus as count_cpus
 from ._environment import apply_log_setting
 from ._events import Event as Event
+from ._events import configure_logging as configure_logging
 from ._events import listen as listen
+from ._explain import Explanation as Explanation
 from ._function import Function as Function
 from ._invalidates import invalidates as invalidates
+from ._invalidates import touch as touch
+from ._leaf_types import register_leaf as register_leaf
+from ._leases import Acquisition as Acquisition
 from ._leases import CpuPool as CpuPool
+from ._leases import Lease as Lease
 from ._manager import RunManager as RunManager
+from ._memory import AvailableMemory as AvailableMemory
+from ._memory import available_memory as available_memory
 from ._policy import DEFAULT_MODE as DEFAULT_MODE
 from ._policy import Policy as Policy
+from ._report import CallReport as CallReport
 from ._scope import bind as bind
 from ._scope import current as current_policy
 from ._struct import register as register
@@ -45,36 +58,50 @@ from ._version import __version__ as __version__
 
 __all__ = [
     "DEFAULT_MODE",
+    "Acquisition",
+    "AvailableMemory",
     "Backend",
     "Build",
+    "CacheInfo",
     "CacheOwner",
+    "CallReport",
+    "ChunkPlan",
     "CpuCount",
     "CpuPool",
     "Event",
     "Executable",
+    "Explanation",
     "Flat",
     "Freed",
     "Function",
     "GraphCache",
     "KeyRow",
+    "Lease",
     "Policy",
     "PythonBackend",
+    "Reentrant",
     "RunManager",
     "Static",
     "__version__",
+    "available_memory",
     "bind",
+    "check_aligned",
     "clear_all_caches",
+    "configure_logging",
     "count_cpus",
     "current_policy",
     "errors",
     "flatten",
     "invalidates",
     "listen",
+    "plan_chunks",
     "register",
+    "register_leaf",
     "run",
     "static",
     "struct",
     "testing",
+    "touch",
     "tracked",
 ]
 

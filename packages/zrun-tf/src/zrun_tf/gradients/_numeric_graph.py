@@ -56,10 +56,9 @@ class TensorFlowArrays:
     @staticmethod
     def max_from_end(levels: tf.Tensor) -> tf.Tensor:
         """Per level, the largest of this and all later ones, found in steps of doubling reach."""
-        reach, count = 1, levels.shape[0]
+        reach, count, rest = 1, levels.shape[0], [[0, 0]] * (levels.shape.rank - 1)
         while reach < count:
-            later = tf.concat([levels[reach:], tf.repeat(levels[-1:], reach, axis=0)], axis=0)
-            levels = tf.maximum(levels, later)
+            levels = tf.maximum(levels, tf.pad(levels[reach:], [[0, reach], *rest], constant_values=-np.inf))
             reach *= 2
         return levels
 
@@ -154,8 +153,8 @@ class Stencil:
         """
         size, levels = self._eye.shape[0], LEVELS + SEARCH
         flat = tf.zeros([levels, size], tf.float64)
-        values = tf.fill([levels, size, self._f0.shape[0]], np.float64(np.nan))
-        unknown = tf.fill([size, self._f0.shape[0]], np.float64(np.inf))
+        values = tf.fill([levels, size, self._points.size], np.float64(np.nan))
+        unknown = tf.fill([size, self._points.size], np.float64(np.inf))
         nothing = Derivative(unknown, unknown, unknown < 0.0, unknown < 0.0, unknown, unknown)
         start = Measured(
             done=tf.constant(0),
@@ -227,7 +226,7 @@ class Stencil:
             points.append(tf.where(self._eye, moved[:, :, None], self._x))
         active = tf.reshape(tf.stack([wanted, wanted]), [-1])
         values = self._points(tf.reshape(tf.stack(points), [-1, size]), active)
-        return tf.unstack(tf.reshape(values, [2, -1, size, values.shape[-1]]))  # type: ignore[no-any-return]
+        return tf.unstack(tf.reshape(values, [2, -1, size, self._points.size]))  # type: ignore[no-any-return]
 
     def _levels(self, measured: Measured) -> tuple[Offsets, tf.Tensor, tf.Tensor]:
         """Offsets and values on the levels that mixed derivatives use, of shape `(CROSS, n)`."""

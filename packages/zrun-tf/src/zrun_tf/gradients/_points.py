@@ -80,6 +80,7 @@ class GraphPoints:
 
     Attributes:
         out_shape: the shape that the function returns.
+        size: how many values that are.
         dtype: of its values.
         eps: relative rounding error of its values.
     """
@@ -102,6 +103,7 @@ class GraphPoints:
                 f"it is {output.shape}. Use tf.ensure_shape, or compute numerical derivatives eagerly."
             )
         self.out_shape = tuple(int(size) for size in output.shape)
+        self.size = int(np.prod(self.out_shape, dtype=int))
         self.dtype = output.dtype
         self.eps = float(np.finfo(output.dtype.as_numpy_dtype).eps)
         self._resources = [_private_resource(variable) for variable in problem.variables]
@@ -111,8 +113,7 @@ class GraphPoints:
 
         Where `active`, of shape `(k,)`, is False, the function is not evaluated and the values mean nothing.
         """
-        size = int(np.prod(self.out_shape, dtype=int))
-        values = tf.TensorArray(tf.float64, size=tf.shape(points)[0], element_shape=[size])
+        values = tf.TensorArray(tf.float64, size=tf.shape(points)[0], element_shape=[self.size])
         order = tf.argsort(tf.cast(active, tf.int32), direction="DESCENDING")
         count = tf.reduce_sum(tf.cast(active, tf.int32))
 
@@ -143,7 +144,7 @@ class GraphPoints:
             (output,) = tf.raw_ops.StatefulPartitionedCall(
                 args=inputs + captured, Tout=[tensor.dtype for tensor in self._function.outputs], f=self._function
             )
-        return tf.reshape(tf.cast(output, tf.float64), [-1])
+        return tf.reshape(tf.cast(output, tf.float64), [self.size])
 
 
 def _private_resource(variable: tf.Variable) -> tf.Tensor:
