@@ -69,7 +69,9 @@ def pytest_terminal_summary(terminalreporter, config):
         own = row["microseconds"]["zrun"]
         for peer, ratio in row["ratios"].items():
             lines.append(f"| {row['work']} | {own:.2f} | {peer} | {row['microseconds'][peer]:.2f} | {ratio:.2f} |")
-    machine = f"{platform.machine()}, {platform.system()}, Python {sys.version.split()[0]}; medians of interleaved rounds"
+    machine = (
+        f"{platform.machine()}, {platform.system()}, Python {sys.version.split()[0]}; medians of interleaved rounds"
+    )
     OUT.mkdir(parents=True, exist_ok=True)
     (OUT / "ratios.md").write_text("\n".join([*lines, "", machine, ""]), encoding="utf-8")
     (OUT / "ratios.json").write_text(json.dumps({"machine": machine, "rows": rows}, indent=1), encoding="utf-8")

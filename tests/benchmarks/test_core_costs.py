@@ -9,6 +9,7 @@ import functools
 import pickle
 
 import pytest
+
 from zrun_core import CacheOwner, GraphCache, RunManager, current_policy, flatten, run
 
 try:

@@ -158,6 +158,16 @@ def test_a_default_that_was_set_since_the_call_stays():
     run.set_mode_default()
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2), (1, 2, 0), (0, 2, 1)])
+def test_objects_that_are_kept_take_back_their_own_change_in_any_order(order):
+    kept = [run.set_mode(graph=True), run.set_graph_mode(False), run.set_mode({"model": True}, False)]
+    assert in_force() == {"graph": {"model": True}, "autograd": False}
+    for number in order:
+        with kept[number]:
+            pass
+    assert in_force() == {"graph": "auto", "autograd": True}
+
+
 def test_a_change_for_good_that_is_entered_inside_of_a_block_stays_for_good():
     change = run.set_mode(graph=False)
     with zrun.run.using(autograd=False), change:
@@ -342,6 +352,23 @@ def test_the_mode_cannot_be_set_while_a_graph_is_built(process_state):
 
     loss(1.0)
     assert len(seen) == len(CHANGES)
+    assert process_state() == before
+
+
+def test_a_block_works_while_a_graph_is_built(process_state):
+    before = process_state()
+    seen = []
+
+    @zrun.function(kind="loss")
+    @tf.autograph.experimental.do_not_convert
+    def loss(x):
+        with run.set_mode(autograd=False):
+            seen.append(run.current_policy_autograd())
+        seen.append(run.current_policy_autograd())
+        return x
+
+    loss(1.0)
+    assert seen == [False, True]
     assert process_state() == before
 
 

@@ -9,8 +9,10 @@ import gc
 import pickle
 import threading
 import weakref
+from contextlib import contextmanager
 from contextvars import copy_context
 from enum import Enum
+from types import SimpleNamespace
 
 import pytest
 
@@ -57,7 +59,7 @@ class Lazy:
 class Data:
     size: float
     order: int = tracked(3)
-    knots: list = tracked(default_factory=list)
+    knots: list = tracked(default_factory=list)  # noqa: RUF009 - a descriptor, one list per object
 
 
 @dataclasses.dataclass(frozen=True)
@@ -521,6 +523,16 @@ def test_recordings_die_while_their_objects_live():
     assert _reads._states[id(model)].cells["order"].readers == {}
 
 
+def test_a_recording_that_is_just_being_collected_is_passed_over():
+    # Check the moment between the end of the weak reference and the finalizer, which a garbage collection has.
+    model = Model()
+    reads = read_of(model, "order")
+    readers = _reads._states[id(model)].cells["order"].readers
+    readers[0] = weakref.ref(read())
+    model.order = 4
+    assert reads.outdated
+
+
 def test_an_address_in_use_again_is_another_object():
     # Check what happens if the old object's entry was not taken away: it must not be mistaken for the new one's.
     old, new = Model(), Model()
@@ -546,6 +558,23 @@ def test_the_end_of_an_old_object_leaves_the_new_one_at_its_address_alone():
     assert _reads._states.pop(key) is state
     new.order = 4
     assert [bool(each.outdated) for each in reads] == [False, True]
+
+
+def test_the_second_of_two_first_readers_takes_the_cells_of_the_first(monkeypatch):
+    # Check the same step by step: the other thread is faster by the time the lock is had.
+    model = Model()
+    state = _reads._State(model)
+
+    @contextmanager
+    def had_by_another_first():
+        _reads._states[id(model)] = state
+        yield
+
+    monkeypatch.setattr(_reads, "_guard", SimpleNamespace(lock=had_by_another_first()))
+    reads = read_of(model, "order")
+    assert list(state.cells) == ["order"]
+    model.order = 4
+    assert reads.outdated
 
 
 def test_threads_that_read_an_object_first_agree_on_its_cells():

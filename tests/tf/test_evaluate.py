@@ -8,6 +8,7 @@ from enum import Enum
 import numpy as np
 import pytest
 import tensorflow as tf
+
 import zrun_tf as zrun
 
 Pair = namedtuple("Pair", "a b")

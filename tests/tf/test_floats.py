@@ -7,6 +7,7 @@ import operator
 import numpy as np
 import pytest
 import tensorflow as tf
+
 import zrun_tf as zrun
 
 BINARY = [operator.add, operator.sub, operator.mul, operator.truediv, operator.floordiv, operator.mod, operator.pow]

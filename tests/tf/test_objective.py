@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import tensorflow as tf
-import zrun_tf as zrun
 from scipy.optimize import least_squares, minimize
+
+import zrun_tf as zrun
 from zrun_core.testing import count_traces
 
 RUN = zrun.run
@@ -293,8 +294,11 @@ def test_a_parameter_the_loss_does_not_depend_on_is_named():
 
 def test_data_are_copied_and_structures_are_taken_apart():
     data = DATA.copy()
-    obj = zrun.objective(lambda x, sets: vector_loss(x, sets["a"]) + vector_loss(x, sets["b"][0]), [0.5, 2.0],
-                         sets={"a": data, "b": [data]})
+    obj = zrun.objective(
+        lambda x, sets: vector_loss(x, sets["a"]) + vector_loss(x, sets["b"][0]),
+        [0.5, 2.0],
+        sets={"a": data, "b": [data]},
+    )
     data[:] = 0.0
     assert obj.value([1.2, 1.7]) == pytest.approx(2 * exact_value([1.2, 1.7]), rel=1e-13)
 
@@ -339,7 +343,10 @@ def test_variables_that_cannot_be_parameters_are_refused():
             zrun.objective(lambda: v, params)
 
 
-@pytest.mark.parametrize(("x", "error"), [([1.0], ValueError), ([[1.0, 2.0]], ValueError), (["a", "b"], TypeError), (None, (TypeError, ValueError))])
+@pytest.mark.parametrize(
+    ("x", "error"),
+    [([1.0], ValueError), ([[1.0, 2.0]], ValueError), (["a", "b"], TypeError), (None, (TypeError, ValueError))],
+)
 def test_a_vector_of_another_shape_is_refused(obj, x, error):
     with pytest.raises(error, match="x must"):
         obj.value(x)

@@ -8,6 +8,7 @@ import threading
 
 import pytest
 import tensorflow as tf
+
 import zrun_tf as zrun
 from zrun_core.testing import policy_unchanged
 
@@ -118,6 +119,10 @@ def test_the_environment_is_followed_from_the_start():
         "zrun.run.set_mode(graph=True); print(tf.config.functions_run_eagerly())"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], env={"ZRUN_GRAPH": "false", "PATH": ""}, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        env={"ZRUN_GRAPH": "false", "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.split() == ["False", "True", "False"]

@@ -49,7 +49,6 @@ def discards_result(frame: FrameType) -> bool:
 
 
 def _next(frame: FrameType) -> str:
-    code, here = frame.f_code.co_code, frame.f_lasti + 2
-    while opname[code[here]] == "CACHE":
-        here += 2
-    return opname[code[here]]
+    """The instruction after the one that the frame is at."""
+    following = frame.f_code.co_code[frame.f_lasti + 2 :: 2]
+    return next(name for name in map(opname.__getitem__, following) if name != "CACHE")

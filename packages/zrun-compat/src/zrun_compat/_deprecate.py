@@ -103,7 +103,8 @@ class Notice(NamedTuple):
         # `deprecation.fail_if_not_removed` looks for its own UnsupportedWarning.
         kind = UnsupportedWarning if self.overdue else DeprecatedWarning
         versions = f"zrun-compat {self.since}", f"zrun-compat {self.removed_in}"
-        warning: Warning = kind(self.what, *versions, f"{self.instead} (after `import zrun_tf as zrun`).")
+        hint = " (after `import zrun_tf as zrun`)" if "zrun." in self.instead else ""
+        warning: Warning = kind(self.what, *versions, f"{self.instead}{hint}.")
         return warning
 
 
@@ -137,19 +138,6 @@ def notice(function: Any) -> Notice:
     """The notice of a function that was decorated with `old`."""
     what, removed_in = function.__zrun_old__
     return Notice(what, function.__deprecated__, removed_in)
-
-
-def removed(what: str, reason: str) -> RemovedNameError:
-    """The error for a name that is gone for good.
-
-    Args:
-        what: the old spelling, as code.
-        reason: what became of it and what to do, in full sentences.
-
-    Returns:
-        The error, with a pointer to the migration page.
-    """
-    return RemovedNameError(f"{what} is gone for good. {reason} See 'Gone for good' in {MIGRATION_PAGE}.")
 
 
 def _release(version: str) -> tuple[int, ...]:

@@ -52,7 +52,7 @@ class ModeChange:
     Raises:
         PolicyError: a part has a value that it cannot take. Nothing is changed.
         PolicyShadowedError: the result is thrown away, and a block of this context would hide the change.
-        IllegalInGraphError: a graph is being built.
+        IllegalInGraphError: the call is for good, and a graph is being built.
 
     Scope: process; in a `with` block, context.
     """

@@ -36,7 +36,7 @@ class ModeNames(zrun_tf.RunManager):
         Raises:
             PolicyError: a part has a value that it cannot take. Nothing is changed.
             PolicyShadowedError: the call is for good, and a `using` block of this context would hide the new default.
-            IllegalInGraphError: a graph is being built.
+            IllegalInGraphError: the call is for good, and a graph is being built.
 
         Scope: process; in a `with` block, context.
         """
@@ -57,7 +57,7 @@ class ModeNames(zrun_tf.RunManager):
 
         Raises:
             PolicyShadowedError: the call is for good, and a `using` block of this context would hide the new default.
-            IllegalInGraphError: a graph is being built.
+            IllegalInGraphError: the call is for good, and a graph is being built.
 
         Scope: process; in a `with` block, context.
         """

@@ -14,7 +14,7 @@ from zrun_core._numbers import whole_number
 from zrun_core.errors import CpuError, CpuLeaseTimeoutError
 
 from ._chunking import MAX_N_POINTS, Chunking
-from ._deprecate import Notice, old, removed
+from ._deprecate import MIGRATION_PAGE, Notice, RemovedNameError, old
 from ._mode_names import ModeNames
 
 if TYPE_CHECKING:
@@ -193,11 +193,16 @@ class RunManager(ModeNames):
     def check_numerics(self, check: bool) -> None:
         self._set_default(f"check_numerics = {check!r}", {"check_numerics": check})
 
-    if not TYPE_CHECKING:
+    if TYPE_CHECKING:
+        # With a __getattr__, type checkers would accept any name.
+        pass
+    else:
 
         def __getattr__(self, name: str) -> Any:
             if name in _GONE:
-                raise removed(f"run.{name}", _GONE[name])
+                raise RemovedNameError(
+                    f"run.{name} is gone for good. {_GONE[name]} See 'Gone for good' in {MIGRATION_PAGE}."
+                )
             # Said again by Python itself, in its own words.
             return object.__getattribute__(self, name)
 

@@ -21,8 +21,8 @@ def register_leaf(cls: type[T], spec: Callable[[T], Hashable]) -> None:
 
     Args:
         cls: the type.
-        spec: says of an object what a graph is built for, for example dtype and shape. Two objects of equal descriptions
-            run the same graph, so it must be hashable and must not depend on the object's values.
+        spec: says of an object what a graph is built for, for example dtype and shape. Two objects of equal
+            descriptions run the same graph, so it must be hashable and must not depend on the object's values.
 
     Raises:
         TypeError: `cls` is not a type, or `spec` cannot be called.

@@ -6,6 +6,8 @@ which knows nothing of zrun can catch it.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 __all__ = [
     "ChunkError",
     "CpuError",
@@ -28,9 +30,10 @@ __all__ = [
 class ZrunError(Exception):
     """Base class of every exception that zrun raises on its own account."""
 
-    # Tools that add to a message by making the exception anew (AutoGraph does) keep the type only of exceptions whose
-    # constructor is this very one.
-    __init__ = Exception.__init__
+    if not TYPE_CHECKING:
+        # Tools that add to a message by making the exception anew (AutoGraph does) keep the type only of exceptions
+        # whose constructor is this very one.
+        __init__ = Exception.__init__
 
 
 class PolicyError(ZrunError, ValueError):

@@ -19,7 +19,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zrun_core.errors import DoNotTrace as DoNotTrace
     from zrun_core import Policy as Policy
     from zrun_core import Static as Static
     from zrun_core import errors as errors
@@ -30,14 +29,15 @@ if TYPE_CHECKING:
     from zrun_core import testing as testing
     from zrun_core import tracked as tracked
     from zrun_core._version import __version__ as __version__
+    from zrun_core.errors import DoNotTrace as DoNotTrace
 
     from ._errors import GradientError as GradientError
     from ._errors import UnconnectedGradientError as UnconnectedGradientError
     from ._evaluate import eval_object as eval_object
-    from ._run import function as function
     from ._objective import Objective as Objective
     from ._objective import objective as objective
     from ._run import RunManager as RunManager
+    from ._run import function as function
     from ._run import run as run
     from .gradients import gradient as gradient
     from .gradients import hessian as hessian

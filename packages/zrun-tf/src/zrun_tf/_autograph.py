@@ -8,6 +8,7 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import tensorflow as tf
+
 from zrun_core.errors import ZrunWarning
 
 if TYPE_CHECKING:

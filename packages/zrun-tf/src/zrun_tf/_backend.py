@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +16,11 @@ from ._autograph import converted, note_missing_conversion
 from ._dispatch import Graph, to_input
 from ._evaluate import evaluate
 from ._floats import FloatInput
-from ._leaves import Rows
+from ._leaves import COMPOSITES, Rows
 from ._shadow import exchange, tracing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Hashable
 
     from zrun_core._backend import Build
     from zrun_core._policy import Policy
@@ -149,7 +150,7 @@ def _take_result_apart(result: Any, name: str) -> tuple[Any, list[Any]]:
 def _to_output(leaf: Any) -> Any:
     if isinstance(leaf, FloatInput):
         return leaf.tensor
-    if isinstance(leaf, tf.__internal__.CompositeTensor) and not isinstance(leaf, tf.Variable):
+    if isinstance(leaf, COMPOSITES):
         return leaf
     return tf.convert_to_tensor(leaf)
 
@@ -168,7 +169,6 @@ def _checked(tensor: Any, name: str) -> Any:
 def _resident_bytes() -> int:
     """Resident memory of this process; 0 where the system does not tell."""
     try:
-        with open("/proc/self/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * 4096
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * 4096
     except OSError:
         return 0

@@ -1,8 +1,8 @@
 """Python floats as inputs of a graph.
 
-In eager code a Python float takes the dtype of the tensor it meets: `2.0 * x` is float32 where `x` is. A tensor cannot do
-that, so inside a trace a float argument is a `FloatInput`: it holds its value as a float64 (or complex128) tensor and
-casts it to whatever dtype it is asked for.
+In eager code a Python float takes the dtype of the tensor it meets: `2.0 * x` is float32 where `x` is. A tensor cannot
+do that, so inside a trace a float argument is a `FloatInput`: it holds its value as a float64 (or complex128) tensor
+and casts it to whatever dtype it is asked for.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class FloatInput:
     def __int__(self) -> int:
         self._refuse("int()")
 
-    def __bool__(self) -> bool:
+    def __bool__(self) -> bool:  # noqa: PLE0304 - it raises
         self._refuse("bool(), or an 'if' on it,")
 
     def __round__(self, digits: int | None = None) -> NoReturn:
@@ -128,7 +128,7 @@ for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
     setattr(FloatInput, f"__{_name}__", _binary(getattr(operator, _name), compares=True))
 
 
-def _convert(value: FloatInput, dtype: tf.DType | None = None, name: str | None = None, as_ref: bool = False) -> Any:
+def _convert(value: FloatInput, dtype: tf.DType | None = None, name: str | None = None, as_ref: bool = False) -> Any:  # noqa: ARG001
     """How TensorFlow turns a `FloatInput` into a tensor: as it would a Python float, so float32 unless asked."""
     own = value.tensor.dtype
     if dtype is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from zrun_core._function import Function as CoreFunction
 
@@ -18,4 +18,4 @@ class Function(CoreFunction[P, R]):
     autograph_info__ = DO_NOT_CONVERT
 
     def _run_inline(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        return converted(self._body)(*args, **kwargs)
+        return converted(self._body)(*args, **kwargs)  # type: ignore[no-any-return]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -30,6 +30,17 @@ def _tensor_text(dtype: tf.DType, shape: tuple[int | None, ...]) -> str:
 def _variable_text(dtype: tf.DType, shape: tuple[int | None, ...], trainable: bool) -> str:
     return f"variable {dtype.name} {shape}{'' if trainable else ', not trainable'}"
 
+
+COMPOSITES: Final = (
+    tf.RaggedTensor,
+    tf.SparseTensor,
+    tf.IndexedSlices,
+    tf.TensorArray,
+    tf.experimental.ExtensionType,
+    tf.data.Dataset,
+    tf.data.Iterator,
+)
+"""Values of several tensors, which a graph takes and returns whole."""
 
 TENSOR = LeafNode("tensor", _tensor_text)
 VARIABLE = SharedLeafNode("variable", _variable_text)
@@ -86,7 +97,7 @@ def _rule(cls: type) -> Visitor | None:
         return _visit_variable if "ResourceVariable" in {base.__name__ for base in cls.__mro__} else visit_opaque
     if issubclass(cls, tf.Tensor):
         return _visit_tensor
-    if issubclass(cls, tf.__internal__.CompositeTensor):
+    if issubclass(cls, COMPOSITES):
         return _visit_composite
     return None
 
@@ -102,5 +113,5 @@ def register() -> None:
     for cls in (np.float64, np.complex128):
         # Without this they would count as the Python numbers they derive from.
         add_visitor(cls, _visit_array)
-    for cls in (tf.DType, tf.TensorShape, np.dtype):
-        add_visitor(cls, visit_static)
+    for static in (tf.DType, tf.TensorShape, np.dtype):
+        add_visitor(static, visit_static)

@@ -144,7 +144,7 @@ class Parameters:
                 f"x must have shape {self.start.shape}, one entry for each parameter ({', '.join(self.names)}); "
                 f"got shape {x.shape}."
             )
-        return x
+        return x  # type: ignore[no-any-return]
 
     def by_name(self, x: np.ndarray[Any, Any]) -> dict[str, Any]:
         """The vector as a mapping: floats, and arrays for parameters that are arrays."""

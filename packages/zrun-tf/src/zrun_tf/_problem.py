@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +14,8 @@ from ._shadow import ask
 from .gradients import hessian, jacobian, value_and_gradient
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
     from ._parameters import Bound
 
 # Eager evaluations set the user's variables for their length, so they run one at a time.
@@ -74,8 +75,8 @@ class Problem:
             raise GradientError(f"{self.name} returned {value.dtype.name}; a loss returns float32 or float64.")
         if value.shape.rank is not None and value.shape.rank > 1:
             raise GradientError(
-                f"{self.name} returned shape {tuple(value.shape)}; a loss returns a scalar, or a vector of residuals of "
-                f"shape (m,). Use tf.reshape(residuals, [-1]) or tf.reduce_sum."
+                f"{self.name} returned shape {tuple(value.shape)}; a loss returns a scalar, or a vector of residuals "
+                f"of shape (m,). Use tf.reshape(residuals, [-1]) or tf.reduce_sum."
             )
         return tf.cast(value, tf.float64)
 
@@ -104,7 +105,8 @@ def check_rank(what: str, name: str, rank: int | None) -> None:
     if what in ("gradient", "hessian") and rank == 1:
         raise GradientError(
             f"{what} of {name}: the loss returns a vector of residuals, and a {what} is of a single number. Use "
-            f"scipy.optimize.least_squares(obj.value, x0, jac=obj.jacobian), or have the loss return their sum of squares."
+            f"scipy.optimize.least_squares(obj.value, x0, jac=obj.jacobian), or have the loss return their sum of "
+            f"squares."
         )
     if what == "jacobian" and rank == 0:
         raise GradientError(

@@ -98,7 +98,6 @@ class RunManager(CoreRunManager):
             )
         return Using(parts, self.backend.request_eager, self.backend.release_eager)
 
-
     def _function(self, body: Callable[P, R], **options: Any) -> CoreFunction[P, R]:
         from ._function import Function
 

@@ -1,8 +1,8 @@
 """Graphs that set variables without touching the user's.
 
-A loss that reads variables is traced as it stands: the graph assigns the parameters and reads them. Before it runs for the
-first time, the variables it captured are exchanged for private ones of the same dtype and shape, its shadows. So the
-user's variables hold what they held before, whatever happens inside, and other threads never see the assignment.
+A loss that reads variables is traced as it stands: the graph assigns the parameters and reads them. Before it runs for
+the first time, the variables it captured are exchanged for private ones of the same dtype and shape, its shadows. So
+the user's variables hold what they held before, whatever happens inside, and other threads never see the assignment.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ def set_threads(intra: int | None, inter: int | None) -> None:
     except RuntimeError as error:
         now = (config.get_intra_op_parallelism_threads(), config.get_inter_op_parallelism_threads())
         raise RuntimeStartedError(
-            f"TensorFlow has already started, with (intra, inter) = {now} threads (0: its own choice), and cannot change "
-            f"to {(intra, inter)}. Call run.set_n_cpu or run.set_cpus_explicit before the first TensorFlow operation, "
-            f"or start the program with ZRUN_CPUS={max(intra or 1, inter or 1)}."
+            f"TensorFlow has already started, with (intra, inter) = {now} threads (0: its own choice), and cannot "
+            f"change to {(intra, inter)}. Call run.set_n_cpu or run.set_cpus_explicit before the first TensorFlow "
+            f"operation, or start the program with ZRUN_CPUS={max(intra or 1, inter or 1)}."
         ) from error

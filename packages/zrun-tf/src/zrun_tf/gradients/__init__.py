@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from ._api import (
-    gradient,
-    hessian,
-    hessian_vector_product,
-    jacobian,
-    value_and_gradient,
-    value_gradient_hessian,
-)
+from ._api import gradient, jacobian, value_and_gradient
+from ._api_second import hessian, hessian_vector_product, value_gradient_hessian
 
 __all__ = [
     "gradient",

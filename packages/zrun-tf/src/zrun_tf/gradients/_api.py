@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import tensorflow as tf
-from zrun_core import _scope
 
-from .._errors import GradientError
+from zrun_core import _scope
+from zrun_tf._errors import GradientError
+
 from . import _auto, _numeric_way
 from ._params import Problem
 
@@ -20,12 +21,12 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound="Callable[..., Any]")
 
 
-def _as_written(function: F) -> F:
+def as_written(function: F) -> F:
     """Keep AutoGraph from converting this function when it is called in a `tf.function`."""
     return cast("F", tf.autograph.experimental.do_not_convert(function))
 
 
-class _Asked(NamedTuple):
+class Asked(NamedTuple):
     problem: Problem
     autograd: bool
     unconnected: Unconnected
@@ -33,9 +34,9 @@ class _Asked(NamedTuple):
     scale: Numbers | None
 
 
-def _asked(
+def asked_for(
     what: str, func: Any, params: Any, autograd: bool | None, unconnected: str, bounds: Any = None, scale: Any = None
-) -> _Asked:
+) -> Asked:
     """The arguments that all functions share, checked; reads the policy, once."""
     if autograd is not None and not isinstance(autograd, bool):
         raise GradientError(f"autograd must be True, False or None (as the policy says); got {autograd!r}.")
@@ -43,12 +44,10 @@ def _asked(
         raise GradientError(f"unconnected must be 'error' or 'zero'; got {unconnected!r}.")
     problem = Problem(what, func, params)
     way = _scope.current().autograd if autograd is None else autograd
-    return _Asked(
-        problem, way, cast("Unconnected", unconnected), problem.flat_bounds(bounds), problem.flat_scale(scale)
-    )
+    return Asked(problem, way, cast("Unconnected", unconnected), problem.flat_bounds(bounds), problem.flat_scale(scale))
 
 
-@_as_written
+@as_written
 def gradient(
     func: Callable[..., Any],
     params: Any,
@@ -63,28 +62,28 @@ def gradient(
 
     Args:
         func: takes no arguments and reads `params`, which are variables; or takes `params` as its arguments: one
-            parameter as `func(x)`, a list or tuple as `func(*params)`, a mapping as `func(**params)`. Where all parameters
-            are variables and `func` can be called without arguments, it reads them; otherwise they are passed to it.
-            It runs as Python when the derivative is taken eagerly, and is traced when it is taken inside a graph;
-            AutoGraph does not convert it unless it is a `tf.function` itself.
+            parameter as `func(x)`, a list or tuple as `func(*params)`, a mapping as `func(**params)`. Where all
+            parameters are variables and `func` can be called without arguments, it reads them; otherwise they are
+            passed to it. It runs as Python when the derivative is taken eagerly, and is traced when it is taken inside
+            a graph; AutoGraph does not convert it unless it is a `tf.function` itself.
         params: a `tf.Variable`, tensor, NumPy array or float; or a list, tuple or mapping of them, nested if need be.
             Of dtype float32 or float64, of any shape. Numerical derivatives pass NumPy arrays on as such.
-        autograd: True for automatic, False for numerical derivatives; None: as the policy says at the moment of the call.
-            Inside a graph, that is the moment at which the graph is built.
+        autograd: True for automatic, False for numerical derivatives; None: as the policy says at the moment of the
+            call. Inside a graph, that is the moment at which the graph is built.
         unconnected: what to do where TensorFlow sees no way from a parameter to the result: `"error"`, or `"zero"` for
             zeros. Numerical derivatives take no notice of it: there, a parameter without effect has the derivative 0.
         bounds: one `(low, high)` for each element of `params`, in order, or a mapping with keys of `params`; None in
             place of a number: no bound. Numerical derivatives never evaluate `func` outside; automatic ones evaluate it
             at `params` only.
         scale: on what scale `func` varies with each element of `params`, about: a number, a sequence, or a mapping with
-            keys of `params`. None: not known; numerical derivatives then start from the size of the parameter. Automatic
-            derivatives have no use for it.
+            keys of `params`. None: not known; numerical derivatives then start from the size of the parameter.
+            Automatic derivatives have no use for it.
         return_error: also return an estimate of the absolute error. It is zero for automatic derivatives, which are
             exact to rounding.
 
     Returns:
-        Tensors in the structure of `params`, each of the shape and dtype of its parameter. With `return_error`, the pair
-        of the gradient and its error, which has the same structure.
+        Tensors in the structure of `params`, each of the shape and dtype of its parameter. With `return_error`, the
+        pair of the gradient and its error, which has the same structure.
 
     Raises:
         UnconnectedGradientError: TensorFlow does not see how the result depends on a parameter.
@@ -108,14 +107,14 @@ def gradient(
         array([2., 4.], dtype=float32)
         >>> mu = tf.Variable(0.5, dtype=tf.float64, name="mu")
         >>> slope, error = zrun.gradient(lambda: tf.sin(mu), mu, autograd=False, return_error=True)
-        >>> abs(slope.numpy() - tf.cos(mu).numpy()) < error.numpy() < 1e-10
+        >>> bool(abs(slope - tf.cos(mu)) < error < 1e-10)
         True
     """
-    found = _value_and_gradient(_asked("gradient", func, params, autograd, unconnected, bounds, scale))
+    found = _value_and_gradient(asked_for("gradient", func, params, autograd, unconnected, bounds, scale))
     return found[1:] if return_error else found[1]
 
 
-@_as_written
+@as_written
 def value_and_gradient(
     func: Callable[..., Any],
     params: Any,
@@ -152,12 +151,12 @@ def value_and_gradient(
         >>> float(value), {name: float(slope) for name, slope in slopes.items()}
         (18.0, {'a': 9.0, 'b': 12.0})
     """
-    asked = _asked("gradient", func, params, autograd, unconnected, bounds, scale)
+    asked = asked_for("gradient", func, params, autograd, unconnected, bounds, scale)
     found = _value_and_gradient(asked)
     return found if return_error else found[:2]
 
 
-def _value_and_gradient(asked: _Asked) -> tuple[Any, Any, Any]:
+def _value_and_gradient(asked: Asked) -> tuple[Any, Any, Any]:
     """Value, gradient, and error of the gradient."""
     problem = asked.problem
     if asked.autograd:
@@ -168,7 +167,7 @@ def _value_and_gradient(asked: _Asked) -> tuple[Any, Any, Any]:
     return value, problem.pack(parts), problem.pack(errors)
 
 
-@_as_written
+@as_written
 def jacobian(
     func: Callable[..., Any],
     params: Any,
@@ -211,7 +210,7 @@ def jacobian(
                [1., 1.],
                [1., 2.]])
     """
-    asked = _asked("jacobian", func, params, autograd, unconnected, bounds, scale)
+    asked = asked_for("jacobian", func, params, autograd, unconnected, bounds, scale)
     problem = asked.problem
     if asked.autograd:
         _, parts = _auto.value_and_jacobian(problem, asked.unconnected)
@@ -219,163 +218,3 @@ def jacobian(
     else:
         _, parts, errors = _numeric_way.jacobian(problem, asked.bounds, asked.scale, scalar=False)
     return (problem.pack(parts), problem.pack(errors)) if return_error else problem.pack(parts)
-
-
-@_as_written
-def hessian(
-    func: Callable[..., Any],
-    params: Any,
-    *,
-    diagonal: bool = False,
-    autograd: bool | None = None,
-    unconnected: Unconnected = "error",
-    bounds: Any = None,
-    scale: Any = None,
-    return_error: bool = False,
-) -> Any:
-    """The second derivatives of a function that returns a single number, as one matrix.
-
-    Args:
-        func: as for `gradient`.
-        params: as for `gradient`.
-        diagonal: return the unmixed second derivatives only.
-        autograd: as for `gradient`.
-        unconnected: as for `gradient`. A parameter on which `func` depends linearly is connected.
-        bounds: as for `gradient`.
-        scale: as for `gradient`.
-        return_error: as for `gradient`.
-
-    Returns:
-        A tensor of shape `(n, n)`, symmetric to rounding, where `n` counts the elements of all parameters in the order of
-        `params`, those of one parameter in row-major order: `(n, n)` for a vector of `n` elements as for a list of `n`
-        numbers, `(1, 1)` for a single number. This is the form that minimisers and covariance matrices use. With
-        `diagonal`, a tensor of shape `(n,)`. Of the widest dtype of the parameters. With `return_error`, the pair of the
-        Hessian and its error.
-
-    Raises:
-        GradientError: as for `gradient`.
-
-    Numerical derivatives use values of `func` only: at the points of `gradient`, and at 6 more for each of the
-    `n (n - 1) / 2` pairs. Smooth functions have relative errors of 1e-12 to 1e-8 (float64), about 1e-6 beside a bound, and
-    of 1e-3 or worse in float32.
-
-    Scope: as for `gradient`.
-
-    Example:
-        >>> import zrun_tf as zrun
-        >>> zrun.hessian(lambda a, b: a * b**2, [2.0, 3.0]).numpy()
-        array([[0., 6.],
-               [6., 4.]])
-    """
-    asked = _asked("hessian", func, params, autograd, unconnected, bounds, scale)
-    _, _, matrix, _, error = _value_gradient_hessian(asked)
-    if diagonal:
-        matrix, error = tf.linalg.diag_part(matrix), tf.linalg.diag_part(error)
-    return (matrix, error) if return_error else matrix
-
-
-@_as_written
-def value_gradient_hessian(
-    func: Callable[..., Any],
-    params: Any,
-    *,
-    autograd: bool | None = None,
-    unconnected: Unconnected = "error",
-    bounds: Any = None,
-    scale: Any = None,
-    return_error: bool = False,
-) -> Any:
-    """Value, gradient and Hessian together; see `gradient` and `hessian`.
-
-    Args:
-        func: as for `gradient`.
-        params: as for `gradient`.
-        autograd: as for `gradient`.
-        unconnected: as for `hessian`.
-        bounds: as for `gradient`.
-        scale: as for `gradient`.
-        return_error: as for `gradient`.
-
-    Returns:
-        The value, the gradient and the Hessian; with `return_error`, also the error of the gradient and that of the
-        Hessian. The evaluations are those of the Hessian alone.
-
-    Raises:
-        GradientError: as for `gradient`.
-
-    Scope: as for `gradient`.
-
-    Example:
-        >>> import zrun_tf as zrun
-        >>> value, slopes, matrix = zrun.value_gradient_hessian(lambda a, b: a * b**2, [2.0, 3.0])
-        >>> float(value), [float(slope) for slope in slopes], matrix.shape
-        (18.0, [9.0, 12.0], TensorShape([2, 2]))
-    """
-    asked = _asked("hessian", func, params, autograd, unconnected, bounds, scale)
-    found = _value_gradient_hessian(asked)
-    return found if return_error else found[:3]
-
-
-def _value_gradient_hessian(asked: _Asked) -> tuple[Any, Any, Any, Any, Any]:
-    """Value, gradient, Hessian, error of the gradient, error of the Hessian."""
-    problem = asked.problem
-    if asked.autograd:
-        value, parts, matrix = _auto.value_gradient_hessian(problem, asked.unconnected)
-        errors, error = [tf.zeros_like(part) for part in parts], tf.zeros_like(matrix)
-    else:
-        value, parts, errors, matrix, error = _numeric_way.hessian(problem, asked.bounds, asked.scale)
-    return value, problem.pack(parts), matrix, problem.pack(errors), error
-
-
-@_as_written
-def hessian_vector_product(
-    func: Callable[..., Any],
-    params: Any,
-    vector: Any,
-    *,
-    autograd: bool | None = None,
-    unconnected: Unconnected = "error",
-    bounds: Any = None,
-    scale: Any = None,
-) -> Any:
-    """The Hessian of a function applied to a vector; see `gradient` and `hessian`.
-
-    Automatic derivatives never form the matrix: the cost is that of a few evaluations, whatever the number of
-    parameters. Numerical ones do.
-
-    Args:
-        func: as for `gradient`.
-        params: as for `gradient`.
-        vector: what the Hessian is applied to, in the structure of `params`.
-        autograd: as for `gradient`.
-        unconnected: as for `hessian`.
-        bounds: as for `gradient`.
-        scale: as for `gradient`.
-
-    Returns:
-        The product, in the structure of `params`.
-
-    Raises:
-        GradientError: as for `gradient`, or `vector` does not have the structure of `params`.
-
-    Scope: as for `gradient`.
-
-    Example:
-        >>> import zrun_tf as zrun
-        >>> [float(part) for part in zrun.hessian_vector_product(lambda a, b: a * b**2, [2.0, 3.0], [1.0, 0.0])]
-        [0.0, 6.0]
-    """
-    asked = _asked("hessian_vector_product", func, params, autograd, unconnected, bounds, scale)
-    problem = asked.problem
-    directions = problem.unpack(vector, "vector")
-    if asked.autograd:
-        return problem.pack(_auto.hessian_vector_product(problem, directions, asked.unconnected))
-    *_, matrix, _ = _numeric_way.hessian(problem, asked.bounds, asked.scale)
-    flat = tf.concat([tf.reshape(tf.cast(part, problem.dtype), [-1]) for part in directions], axis=0)
-    parts = tf.split(tf.linalg.matvec(matrix, flat), problem.sizes)
-    return problem.pack(
-        [
-            tf.cast(tf.reshape(part, shape), dtype)
-            for part, shape, dtype in zip(parts, problem.shapes, problem.dtypes, strict=True)
-        ]
-    )

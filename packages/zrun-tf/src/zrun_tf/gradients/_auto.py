@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import tensorflow as tf
 
-from .._errors import GradientError, UnconnectedGradientError
+from zrun_tf._errors import GradientError, UnconnectedGradientError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from typing_extensions import TypeAlias
+    from typing import TypeAlias
 
     from ._params import Problem
 
@@ -43,20 +42,16 @@ def checked_value(problem: Problem, value: Any, *, scalar: bool) -> Any:
             raise GradientError(f"{problem.what} of {problem.name}: it returned {_described(value)}{hint}")
     kind = value.dtype.name
     if kind not in ("float32", "float64"):
-        hint = (
-            "Return tf.math.real(...) or tf.abs(...)."
-            if kind.startswith("complex")
-            else "Use tf.cast(..., tf.float64)."
-        )
+        hint = "tf.math.real(...) or tf.abs(...)" if kind.startswith("complex") else "tf.cast(..., tf.float64)"
         raise GradientError(
-            f"{problem.what} of {problem.name}: it returned {kind}; a derivative needs real values, float32 or float64. "
-            f"{hint}"
+            f"{problem.what} of {problem.name}: it returned {kind}; a derivative needs real values, float32 or "
+            f"float64. Use {hint}."
         )
     rank = value.shape.rank if isinstance(value, tf.Tensor) else value.ndim
     if scalar and rank not in (0, None):
         raise GradientError(
-            f"{problem.what} of {problem.name}: it returned shape {tuple(value.shape)}, and a {problem.what} is of a single "
-            f"number. Sum it up with tf.reduce_sum, or use jacobian."
+            f"{problem.what} of {problem.name}: it returned shape {tuple(value.shape)}, and a {problem.what} is of a "
+            f"single number. Sum it up with tf.reduce_sum, or use jacobian."
         )
     return value
 
@@ -70,16 +65,12 @@ def _traced_value(problem: Problem, *, scalar: bool, unconnected: Unconnected) -
     if not isinstance(value, tf.Tensor):
         if unconnected == "error":
             raise UnconnectedGradientError(
-                f"{problem.what} of {problem.name}: it returned a {type(value).__name__}, not a tensor, so TensorFlow has "
-                f"not seen how it depends on {_listed(problem.names)}. Compute with TensorFlow, wrap NumPy code in "
-                f"zrun.numpy_function, pass autograd=False for a numerical derivative, or unconnected='zero' for zeros."
+                f"{problem.what} of {problem.name}: it returned a {type(value).__name__}, not a tensor, so TensorFlow "
+                f"has not seen how it depends on {', '.join(problem.names)}. Compute with TensorFlow, or pass "
+                f"autograd=False for a numerical derivative, or unconnected='zero' for zeros."
             )
         value = tf.convert_to_tensor(value)
     return tf.ensure_shape(value, []) if scalar and value.shape.rank is None else value
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names)
 
 
 def _connected(problem: Problem, found: Sequence[Any], unconnected: Unconnected) -> list[tf.Tensor | None]:
@@ -87,8 +78,8 @@ def _connected(problem: Problem, found: Sequence[Any], unconnected: Unconnected)
     missing = [name for name, derivative in zip(problem.names, found, strict=True) if derivative is None]
     if missing and unconnected == "error":
         raise UnconnectedGradientError(
-            f"{problem.what} of {problem.name}: it does not depend on {_listed(missing)}, as far as TensorFlow can see. "
-            f"Either it is not used, or the way there leads through NumPy, integers or tf.stop_gradient. Pass "
+            f"{problem.what} of {problem.name}: it does not depend on {', '.join(missing)}, as far as TensorFlow can "
+            f"see. Either that is not used, or the way there leads through NumPy, integers or tf.stop_gradient. Pass "
             f"unconnected='zero' for zeros, or autograd=False for a numerical derivative."
         )
     # A parameter that is looked up by tf.gather has a sparse gradient.
@@ -172,8 +163,11 @@ def hessian_vector_product(problem: Problem, vector: list[tf.Tensor], unconnecte
 
 
 def _all_derivatives(tape: tf.GradientTape, target: tf.Tensor, source: Any) -> Any:
-    """The Jacobian of `target` by `source`, vectorised where all operations can be; None where they are unconnected."""
-    try:
-        return tape.jacobian(target, source)
-    except ValueError:
-        return tape.jacobian(target, source, experimental_use_pfor=False)
+    """The Jacobian of `target` by `source`, vectorised where that can be and pays; None where they are unconnected."""
+    # Eagerly, TensorFlow would trace the vectorised loop anew in each call.
+    if not tf.executing_eagerly():
+        try:
+            return tape.jacobian(target, source)
+        except ValueError:
+            pass
+    return tape.jacobian(target, source, experimental_use_pfor=False)

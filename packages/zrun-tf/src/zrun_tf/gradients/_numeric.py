@@ -6,28 +6,26 @@
 
 from __future__ import annotations
 
-from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from .._errors import GradientError
+from zrun_tf._errors import GradientError
+
 from ._arrays import NumpyArrays
-from ._extrapolate import Derivative
 from ._samples import Sampler, Samples
-from ._stencil import CROSS, SEARCH, Offsets, derive, derive_mixed
+from ._search import search
+from ._stencil import CROSS, Offsets, derive_mixed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
+    from ._extrapolate import Derivative
+
     Floats = NDArray[np.float64]
     Evaluate = Callable[[Floats], ArrayLike]
-
-# Entries of a level that are extrapolated at once: some 30 MB of temporary arrays.
-_BLOCK = 4096
-_KINDS = (float, float, bool, bool, float, float)
 
 
 class NumericJacobian(NamedTuple):
@@ -74,14 +72,15 @@ def numeric_jacobian(
     scale: ArrayLike | None = None,
     single: ArrayLike | None = None,
     names: Sequence[str] | None = None,
+    function: str = "the function",
 ) -> NumericJacobian:
     """First derivatives by adaptive differences with Richardson extrapolation.
 
     The function is evaluated in one batch of `1 + 12 n` points. Where that does not give a derivative to a relative
-    accuracy of about 4e-10 (float64), a second batch adds up to 24 points for each parameter concerned, at smaller steps
-    or at larger ones. A smooth function has relative errors of 1e-14 to 1e-11 then. Functions that vary on scales from
-    1e-15 to 1e10 times that of the parameter are found; the scale of a parameter is its absolute value, or 1 where that
-    is below 1e-14.
+    accuracy of about 4e-10 (float64), a second batch adds up to 24 points for each parameter concerned, at smaller
+    steps or at larger ones. A smooth function has relative errors of 1e-14 to 1e-11 then. Functions that vary on scales
+    from 1e-15 to 1e10 times that of the parameter are found; the scale of a parameter is its absolute value, or 1 where
+    that is below 1e-14.
 
     Args:
         evaluate: the function; see the module.
@@ -92,6 +91,7 @@ def numeric_jacobian(
         single: shape `(n,)`, which parameters the function can only be given in float32. None: all if `x` is
             float32, otherwise none.
         names: names of the parameters for error messages. None: `x[0]`, ….
+        function: what to call the function in error messages.
 
     Raises:
         GradientError: the parameters, bounds or scales are invalid, the function is not finite at `x`, or it is not
@@ -103,8 +103,8 @@ def numeric_jacobian(
         >>> [round(float(derivative), 9) for derivative in found.jacobian], found.evaluations
         ([2.0, 0.0], 25)
     """
-    sampler = Sampler(evaluate, x, bounds, scale, single, names)
-    (found,), groups = _search(sampler, (1,))
+    sampler = Sampler(evaluate, x, bounds, scale, single, names, function)
+    (found,), groups = search(sampler, (1,))
     _require_finite(sampler, found.value, groups)
     shape = (*sampler.out_shape, sampler.x.size)
     return NumericJacobian(
@@ -123,6 +123,7 @@ def numeric_hessian(
     scale: ArrayLike | None = None,
     single: ArrayLike | None = None,
     names: Sequence[str] | None = None,
+    function: str = "the function",
 ) -> NumericHessian:
     """Second derivatives, and the first ones on the way, from values of the function alone.
 
@@ -138,6 +139,7 @@ def numeric_hessian(
         scale: as for `numeric_jacobian`.
         single: as for `numeric_jacobian`.
         names: as for `numeric_jacobian`.
+        function: as for `numeric_jacobian`.
 
     Raises:
         GradientError: as for `numeric_jacobian`, or the function returns more than one number per point.
@@ -148,12 +150,12 @@ def numeric_hessian(
         >>> np.round(found.hessian, 6).tolist(), found.evaluations
         ([[0.0, 1.0], [1.0, 0.0]], 31)
     """
-    sampler = Sampler(evaluate, x, bounds, scale, single, names)
-    (first, second), groups = _search(sampler, (1, 2))
+    sampler = Sampler(evaluate, x, bounds, scale, single, names, function)
+    (first, second), groups = search(sampler, (1, 2))
     if sampler.out_shape:
         raise GradientError(
-            f"A Hessian needs a function that returns one number per point; got shape {sampler.out_shape}. Reduce it to "
-            f"one, or ask for the Jacobian."
+            f"A Hessian needs one number per point; {sampler.function} returned shape {sampler.out_shape}. Reduce it "
+            f"to one, or ask for the Jacobian."
         )
     _require_finite(sampler, first.value + second.value, groups)
     hessian, error = np.diag(second.value[:, 0]), np.diag(second.error[:, 0])
@@ -170,61 +172,6 @@ def numeric_hessian(
         gradient_error=first.error[:, 0],
         evaluations=sampler.evaluations,
     )
-
-
-def _search(sampler: Sampler, orders: tuple[int, ...]) -> tuple[list[Derivative], list[Samples]]:
-    """Derivatives of these orders, of shape `(n, out)`, with more steps for the parameters that need them."""
-    base = sampler.base()
-    found = _derive(sampler, orders, base)
-    bad = [~derivative.good for derivative in found]
-    missed = np.any([b.any(axis=1) for b in bad], axis=0)
-    if not missed.any():
-        return found, [base]
-    down = np.any([(b & ~d.rounding).any(axis=1) for b, d in zip(bad, found, strict=True)], axis=0)
-    up = missed & ~down
-    groups = sampler.search(base, up, down)
-    for group, searched_down in zip(groups, (False, True), strict=True):
-        if not group.which.size:
-            continue
-        for target, more in zip(found, _derive(sampler, orders, group, searched_down=searched_down), strict=True):
-            old = Derivative(*(part[group.which] for part in target))
-            if not searched_down:
-                old = old._replace(last=old.last + SEARCH)
-            # Where rounding limited the derivative, it stands unless larger steps did better.
-            better = searched_down | ~old.rounding | ~(old.error <= more.error)
-            for part, before, after in zip(target, old, more, strict=True):
-                part[group.which] = np.where(better, after, before)
-    return found, [base.only(~missed), *groups]
-
-
-def _derive(
-    sampler: Sampler, orders: tuple[int, ...], samples: Samples, *, searched_down: bool = False
-) -> list[Derivative]:
-    """Derivatives from samples, some parameters and components at a time to bound the memory."""
-    _, count, width = samples.fa.shape
-    rows, columns = max(1, _BLOCK // max(width, 1)), min(width, _BLOCK)
-    found = [Derivative(*(np.empty((count, width), kind) for kind in _KINDS)) for _ in orders]
-    side = sampler.plan.side[samples.which, None]
-    for i, j in product(range(0, count, rows), range(0, width, max(columns, 1))):
-        here, there = slice(i, i + rows), slice(j, j + columns)
-        at = Offsets(*(offset[:, here, None] for offset in samples.at))
-        fa, fb = samples.fa[:, here, there], samples.fb[:, here, there]
-        with np.errstate(all="ignore"):
-            part = derive(
-                NumpyArrays,
-                orders,
-                sampler.f0[there],
-                fa,
-                fb,
-                at,
-                side[here],
-                eps=sampler.eps,
-                searched_down=searched_down,
-            )
-        for whole, block in zip(found, part, strict=True):
-            for target, values in zip(whole, block, strict=True):
-                target[here, there] = values
-    return found
 
 
 def _mixed(
@@ -250,7 +197,6 @@ def _mixed(
         corners.append(points)
     values = sampler.values(sampler.rounded(np.concatenate(corners).reshape(-1, size)))
     corner = values.reshape(2, CROSS, one.size)
-    at = tuple(Offsets(a[:, index], b[:, index], wide[:, index]) for index in pairs)
     edges = (fa[:, one], fb[:, one], fa[:, other], fb[:, other])
     sides = np.abs(sampler.plan.side)
     noise = np.maximum(second.noise[one, 0], second.noise[other, 0])
@@ -260,7 +206,7 @@ def _mixed(
             sampler.f0,
             (corner[0], corner[1]),
             edges,
-            at,
+            (Offsets(a[:, one], b[:, one], wide[:, one]), Offsets(a[:, other], b[:, other], wide[:, other])),
             sides[one] + sides[other],
             eps=sampler.eps,
             noise=noise,
@@ -269,8 +215,8 @@ def _mixed(
         pair = int(np.argmin(np.isfinite(mixed.value)))
         names = [sampler.names[index[pair]] for index in pairs]
         raise GradientError(
-            f"The second derivative with respect to {names[0]} and {names[1]} is not available: the function is not finite "
-            f"where both have moved, at any step that was tried. Give bounds=…, or a smaller scale=…."
+            f"The second derivative with respect to {names[0]} and {names[1]} is not available: {sampler.function} is "
+            f"not finite where both have moved, at any step that was tried. Give bounds=…, or a smaller scale=…."
         )
     return mixed
 
@@ -286,11 +232,12 @@ def _require_finite(sampler: Sampler, values: Floats, groups: list[Samples]) -> 
     tried = np.abs(group.at.a[:, group.which == worst])[group.at.wide[:, group.which == worst]]
     if not tried.size:
         raise GradientError(
-            f"The derivative with respect to {name} is not available: its bounds or its scale leave no step between the "
-            f"spacing of numbers near {name} = {value:g} and the room there is. Widen bounds=…, or give a larger scale=…."
+            f"The derivative with respect to {name} is not available: its bounds or its scale leave no step between "
+            f"the spacing of numbers near {name} = {value:g} and the room there is. Widen bounds=…, or give a larger "
+            f"scale=…."
         )
     raise GradientError(
-        f"The derivative with respect to {name} is not available: near {name} = {value:g}, the function is NaN or "
-        f"infinite at every step tried, from {tried.min():.1e} to {tried.max():.1e}. Give bounds=… within which it is "
-        f"finite, or a scale=… on which it varies."
+        f"The derivative with respect to {name} is not available: {sampler.function} is NaN or infinite near "
+        f"{name} = {value:g}, at every step tried, from {tried.min():.1e} to {tried.max():.1e}. Give bounds=… within "
+        f"which it is finite, or a scale=… on which it varies."
     )

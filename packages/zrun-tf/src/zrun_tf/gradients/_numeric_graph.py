@@ -171,7 +171,7 @@ class Stencil:
             [start],
             parallel_iterations=1,
         )
-        return last
+        return last  # type: ignore[no-any-return]
 
     def _round(self, orders: tuple[int, ...], before: Measured) -> Measured:
         first = before.done == 0

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from .._errors import GradientError
+from zrun_tf._errors import GradientError
+
 from ._numeric import numeric_hessian, numeric_jacobian
 from ._numeric_graph import Stencil
 from ._points import EagerPoints, GraphPoints
@@ -19,12 +20,10 @@ if TYPE_CHECKING:
 def jacobian(
     problem: Problem, bounds: Numbers | None, scale: Numbers | None, *, scalar: bool
 ) -> tuple[tf.Tensor, list[tf.Tensor], list[tf.Tensor]]:
-    """The value and, per parameter, derivatives and their errors, of the shape of the value plus that of the parameter."""
+    """The value and, per parameter, derivatives and their errors, of the shapes of value and parameter joined."""
     if tf.executing_eagerly():
         points = EagerPoints(problem, scalar=scalar)
-        found = numeric_jacobian(
-            points, _flat(problem), bounds=bounds, scale=scale, single=_single(problem), names=problem.element_names()
-        )
+        found = numeric_jacobian(points, _flat(problem), bounds=bounds, scale=scale, **_described(problem))
         value = tf.constant(found.value, points.dtype)
         rows, errors = (np.moveaxis(part, -1, 0) for part in (found.jacobian, found.error))
         shape = found.value.shape
@@ -33,10 +32,8 @@ def jacobian(
         f0, first = Stencil(problem, traced, bounds, scale).first()
         shape, value = traced.out_shape, tf.cast(tf.reshape(f0, traced.out_shape), traced.dtype)
         rows, errors = first.value, first.error
-    parts = [
-        _by_parameter(problem, tf.reshape(part, [len(problem.element_names()), -1]), shape) for part in (rows, errors)
-    ]
-    return _held(problem, value, *parts)
+    flat = [tf.reshape(part, [sum(problem.sizes), -1]) for part in (rows, errors)]
+    return _held(problem, value, *(_by_parameter(problem, part, shape) for part in flat))  # type: ignore[no-any-return]
 
 
 def hessian(
@@ -45,9 +42,7 @@ def hessian(
     """The value, the gradient and its error per parameter, the Hessian and its error."""
     if tf.executing_eagerly():
         points = EagerPoints(problem, scalar=True)
-        found = numeric_hessian(
-            points, _flat(problem), bounds=bounds, scale=scale, single=_single(problem), names=problem.element_names()
-        )
+        found = numeric_hessian(points, _flat(problem), bounds=bounds, scale=scale, **_described(problem))
         value = tf.constant(found.value, points.dtype)
         first, first_error = found.gradient, found.gradient_error
         second, second_error = found.hessian, found.error
@@ -67,12 +62,13 @@ def _flat(problem: Problem) -> Numbers:
     return np.concatenate([np.asarray(source, np.float64).ravel() for source in problem.sources])
 
 
-def _single(problem: Problem) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    return np.repeat([dtype == tf.float32 for dtype in problem.dtypes], problem.sizes)
+def _described(problem: Problem) -> dict[str, Any]:
+    single = np.repeat([dtype == tf.float32 for dtype in problem.dtypes], problem.sizes)
+    return {"single": single, "names": problem.element_names(), "function": problem.name}
 
 
 def _by_parameter(problem: Problem, rows: tf.Tensor, shape: tuple[int, ...]) -> list[tf.Tensor]:
-    """Derivatives of shape `(n, out)` as one tensor per parameter, of the shape of the value plus that of the parameter."""
+    """Derivatives of shape `(n, out)` as one tensor per parameter, of the shapes of value and parameter joined."""
     parts = tf.split(tf.transpose(rows), problem.sizes, axis=1)
     return [
         tf.cast(tf.reshape(part, [*shape, *own]), dtype)

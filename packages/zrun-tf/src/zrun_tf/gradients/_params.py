@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 import tensorflow as tf
 
-from .._errors import GradientError
+from zrun_tf._errors import GradientError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -64,9 +64,9 @@ class Problem:
         problem = _binds(signature, *args, **kwargs)
         if problem is not None:
             raise GradientError(
-                f"{self.what}: {self.name}{signature} cannot be called with params: {problem}. One parameter is passed as "
-                f"func(x), a list or tuple as func(*params), a mapping as func(**params); a function without arguments "
-                f"can only have tf.Variable parameters, which it reads."
+                f"{self.what}: {self.name}{signature} cannot be called with params: {problem}. One parameter is passed "
+                f"as func(x), a list or tuple as func(*params), a mapping as func(**params); a function without "
+                f"arguments can only have tf.Variable parameters, which it reads."
             )
 
     @property
@@ -83,7 +83,7 @@ class Problem:
     def shapes(self) -> list[tuple[int, ...]]:
         """The shapes of the parameters."""
         for name, leaf in zip(self.names, self.leaves, strict=True):
-            if isinstance(leaf, tf.Tensor) and not leaf.shape.is_fully_defined():
+            if isinstance(leaf, (tf.Tensor, tf.Variable)) and not leaf.shape.is_fully_defined():
                 raise GradientError(
                     f"{self.what} of {self.name}: the shape of {name} must be known while the graph is built; it is "
                     f"{leaf.shape}. Use tf.ensure_shape."
@@ -213,7 +213,7 @@ def _name(path: str, leaf: Any) -> str:
 
 def _checked(name: str, leaf: Any) -> Any:
     if not isinstance(leaf, (tf.Variable, tf.Tensor)):
-        leaf = np.asarray(leaf)[()]
+        leaf = np.asarray(leaf)
     kind = leaf.dtype.name
     if kind not in DTYPES:
         advice = "Give variables, tensors, NumPy arrays or floats."
@@ -222,7 +222,8 @@ def _checked(name: str, leaf: Any) -> Any:
         elif kind.startswith(("int", "uint", "float", "bfloat", "bool")):
             advice = "Write 3.0 for 3, or use tf.cast(..., tf.float64)."
         raise GradientError(f"{name} is {kind}; a derivative needs real parameters, float32 or float64. {advice}")
-    return leaf
+    # Of no axes, a NumPy number rather than an array.
+    return leaf[()] if isinstance(leaf, np.ndarray) else leaf
 
 
 def _numbers(argument: str, given: Any, shape: tuple[int, ...], rule: str) -> Numbers:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import tensorflow as tf
 
-from .._errors import GradientError
+from zrun_tf._errors import GradientError
+
 from ._auto import checked_value
 
 if TYPE_CHECKING:
@@ -99,8 +100,8 @@ class GraphPoints:
         (output,) = self._function.outputs
         if not output.shape.is_fully_defined():
             raise GradientError(
-                f"{problem.what} of {problem.name}: the shape of what it returns must be known while the graph is built; "
-                f"it is {output.shape}. Use tf.ensure_shape, or compute numerical derivatives eagerly."
+                f"{problem.what} of {problem.name}: the shape of what it returns must be known while the graph is "
+                f"built; it is {output.shape}. Use tf.ensure_shape, or compute numerical derivatives eagerly."
             )
         self.out_shape = tuple(int(size) for size in output.shape)
         self.size = int(np.prod(self.out_shape, dtype=int))

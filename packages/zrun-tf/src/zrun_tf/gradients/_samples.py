@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from .._errors import GradientError
+from zrun_tf._errors import GradientError
+
 from ._arrays import NumpyArrays
 from ._stencil import Offsets, ladder, offsets, steps
 
@@ -50,6 +51,7 @@ class Sampler:
     """A function and the point to differentiate it at, checked; see `numeric_jacobian` for the arguments.
 
     Attributes:
+        function: what to call the function in error messages.
         x: the parameters.
         names: their names.
         plan: their ladders.
@@ -67,7 +69,9 @@ class Sampler:
         scale: ArrayLike | None,
         single: ArrayLike | None,
         names: Sequence[str] | None,
+        function: str,
     ) -> None:
+        self.function = function
         given = np.asarray(x)
         self.x = np.asarray(given, np.float64)
         if self.x.ndim != 1 or self.x.size == 0:
@@ -117,7 +121,8 @@ class Sampler:
         scales = np.asarray(scale, np.float64)
         if scales.shape != (size,) or not (np.isnan(scales) | (scales > 0)).all() or np.isinf(scales).any():
             raise GradientError(
-                f"scale must hold a positive number (or NaN: not known) for each of the {size} parameters; got {scale!r}."
+                f"scale must hold a positive number (or NaN: not known) for each of the {size} parameters; got "
+                f"{scale!r}."
             )
         return scales
 
@@ -138,7 +143,7 @@ class Sampler:
             )
         if values.dtype.kind != "f":
             raise GradientError(
-                f"A derivative needs a function with real values, float32 or float64; got {values.dtype}."
+                f"A derivative needs real values, float32 or float64; {self.function} returned {values.dtype}."
             )
         self.eps = float(np.finfo(np.promote_types(values.dtype, np.float32)).eps)
         self.out_shape = values.shape[1:]
@@ -152,8 +157,8 @@ class Sampler:
         if not np.isfinite(self.f0).all():
             point = ", ".join(f"{name} = {value:g}" for name, value in zip(self.names, self.x, strict=True))
             raise GradientError(
-                f"The function returned {self.f0[~np.isfinite(self.f0)][0]} at the parameters themselves, so it has no "
-                f"derivative there: {point}."
+                f"No derivative: {self.function} returned {self.f0[~np.isfinite(self.f0)][0]} at the parameters "
+                f"themselves, {point}."
             )
         return _sorted(np.arange(self.x.size), at, values[1:])
 
