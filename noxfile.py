@@ -79,8 +79,11 @@ def _install(
     session: nox.Session, *others: str, packages: tuple[str, ...] = EVERYTHING, editable: bool = False
 ) -> None:
     """Install packages from the checkout, as built or editable, together with other requirements."""
-    # uv takes an installed version for the wanted one, although the checkout may have changed since.
-    arguments = [f"--reinstall-package={name}" for name in PACKAGES] if session.venv_backend == "uv" else []
+    arguments = []
+    if session.venv_backend == "uv":
+        # uv takes an installed version for the wanted one, although the checkout may have changed since, and leaves
+        # compiling to the first import, which is each import where Python may not write bytecode.
+        arguments = ["--compile-bytecode", *(f"--reinstall-package={name}" for name in PACKAGES)]
     for package in packages:
         arguments += ["--editable"] if editable else []
         arguments.append(f"./packages/{package}")
@@ -140,7 +143,8 @@ def oldest(session: nox.Session) -> None:
 def core(session: nox.Session) -> None:
     """Prove that the zrun-core wheel needs neither TensorFlow nor NumPy and imports fast."""
     wheel = _build_wheel(session, "zrun-core")
-    session.install("--force-reinstall" if session.venv_backend != "uv" else "--reinstall", str(wheel))
+    again = ["--reinstall", "--compile-bytecode"] if session.venv_backend == "uv" else ["--force-reinstall"]
+    session.install(*again, str(wheel))
     session.install(*_group("core-test"))
     absent = "import importlib.util as u; print({n: u.find_spec(n) for n in ('tensorflow', 'numpy', 'zrun_tf')})"
     found = session.run("python", "-c", absent, silent=True, log=False)

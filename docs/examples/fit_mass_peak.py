@@ -24,11 +24,12 @@ import zrun_tf as zrun
 
 LOW, HIGH = 70.0, 110.0
 DEFAULT = Path(__file__).parents[2].parent / "shared" / "data" / "zmumu_mass.csv"
+LIMITS = {"width": (1.0, 10.0), "resolution": (0.1, 3.0), "signal": (0.0, 1.0)}
 SEED = 20261122
 
-# The smearing is a sum over 61 points from -5 to 5 standard deviations of the resolution: so dense that the sum of
-# these lines equals their convolution to rounding.
-OFFSETS = np.linspace(-5.0, 5.0, 61)
+# The smearing is a sum over points a tenth of the resolution apart. A sum of lines wider than their distance equals
+# their convolution: to seven digits for the Z, and to four anywhere within LIMITS.
+OFFSETS = np.linspace(-6.0, 6.0, 121)
 WEIGHTS = np.exp(-(OFFSETS**2) / 2) / np.exp(-(OFFSETS**2) / 2).sum()
 
 
@@ -68,6 +69,8 @@ def read_masses():
     parser.add_argument("masses", nargs="?", type=Path, help="one mass in GeV per line, under a header line")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="use every Nth line only")
     options = parser.parse_args()
+    if options.every < 1:
+        parser.error(f"--every takes a number of lines, 1 or more; got {options.every}")
     path = options.masses or (DEFAULT if DEFAULT.exists() else None)
     if path is None:
         print(f"No file given: a toy sample, generated with seed {SEED}")
@@ -112,8 +115,8 @@ def main():
     objective = zrun.objective(negative_log_likelihood, start, mass=mass)
     minuit = Minuit(objective, objective.x0, grad=objective.gradient, name=objective.names)
     minuit.errordef = Minuit.LIKELIHOOD
-    minuit.limits["width", "resolution"] = (0.1, 10)
-    minuit.limits["signal"] = (0, 1)
+    for name, limits in LIMITS.items():
+        minuit.limits[name] = limits
     minuit.migrad()
     minuit.hesse()
     if not minuit.valid:

@@ -116,7 +116,7 @@ def test_nothing_asked_for_in_the_log_setting_does_nothing():
 
 
 def test_an_invalid_log_setting_is_an_error():
-    with pytest.raises(EnvironmentVariableError, match="Environment variable ZRUN_LOG: .*got 'everything'"):
+    with pytest.raises(EnvironmentVariableError, match=r"Environment variable ZRUN_LOG: .*got 'everything'"):
         apply_log_setting({"ZRUN_LOG": "everything"})
 
 

@@ -80,7 +80,9 @@ def test_changed_returns_a_new_policy_and_leaves_the_old_one(changes):
 
 
 @pytest.mark.parametrize(("part", "value", "message"), INVALID, ids=str)
-@pytest.mark.parametrize("make", [lambda **c: Policy(**c), lambda **c: Policy().changed(**c), lambda **c: checked_parts(c)])
+@pytest.mark.parametrize(
+    "make", [lambda **c: Policy(**c), lambda **c: Policy().changed(**c), lambda **c: checked_parts(c)]
+)
 def test_an_invalid_part_is_refused_with_its_name_and_value(make, part, value, message):
     with pytest.raises(PolicyError, match=message) as raised:
         make(**{part: value})
@@ -137,6 +139,7 @@ def test_a_policy_can_be_copied_and_pickled(changes, copied):
 def test_a_mapping_that_is_frozen_already_is_taken_as_it_is():
     frozen = Policy(graph={"model": True}).graph
     assert isinstance(frozen, FrozenMapping)
+    assert len(frozen) == 1
     assert Policy(jit=frozen).jit is frozen
 
 
@@ -194,9 +197,7 @@ def test_an_unknown_kind_that_could_not_be_defined_is_not_said_to_be_definable(n
 def test_a_kind_is_looked_up_without_regard_to_the_order_of_the_mapping():
     said = {"*": True, "model": False, "model.*": True, "model.pdf": False, "mo*": True, "*del.pdf": True}
     kinds = ("model", "model.pdf", "model.norm", "model.pdf.fast", "loss", "moment")
-    answers = {
-        tuple(find_kind(dict(order), kind) for kind in kinds) for order in itertools.permutations(said.items())
-    }
+    answers = {tuple(find_kind(dict(order), kind) for kind in kinds) for order in itertools.permutations(said.items())}
     assert answers == {(False, False, True, False, True, True)}
 
 

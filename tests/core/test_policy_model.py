@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -74,10 +75,8 @@ async def execute(program, world, model, blocks):
             with run.using(graph=True):
                 await bound(body, world, replace(model, shadowed=True), blocks)
         elif step == "catch":
-            try:
+            with contextlib.suppress(UserError):
                 await execute(body, world, model, blocks)
-            except UserError:
-                pass
         elif step == "raise":
             raise UserError
         elif step == "set_mode":
@@ -107,10 +106,8 @@ async def execute(program, world, model, blocks):
 
 
 def run_program(program, world, model, blocks):
-    try:
+    with contextlib.suppress(UserError):
         asyncio.run(execute(program, world, model, blocks))
-    except UserError:
-        pass
 
 
 GRAPHS = st.sampled_from([True, False, "auto", {"model": True}, {"loss": False, "model.*": True}])

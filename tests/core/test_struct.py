@@ -78,7 +78,7 @@ class Marked:
     mu: float
     cut: float = field(default=2.5, metadata={"zrun_static": True})
     edge: tuple = static(default=(1.0, 2.0))
-    names: list = static(default_factory=list)
+    names: list = static(default_factory=list)  # noqa: RUF009 - what it returns is a field
     area: float = field(init=False, default=0.0)
     hidden: float = field(default=7.0, repr=False, compare=False)
     shared: ClassVar[float] = 99.0
@@ -248,7 +248,7 @@ def test_cached_properties_are_computed_again():
 
 def test_private_slots_and_slots_of_bases():
     class Base:
-        __slots__ = "__secret"
+        __slots__ = "__secret"  # noqa: PLC0205 - Python takes a single name, too
 
         def __init__(self):
             self.__secret = 1.5

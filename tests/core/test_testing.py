@@ -22,12 +22,12 @@ class Function:
     """Decorated, as `count_traces` sees it."""
 
     def __init__(self, name="loss"):
-        self._owner = CacheOwner(name)
+        self.owner = CacheOwner(name)
         self.cache = GraphCache(max_entries=None, sizeof=lambda value: 1)
 
     def __call__(self, n):
         rows = (KeyRow("n", str(n), True),)
-        return self.cache.get_or_build(self._owner, n, lambda: "graph", rows=lambda: rows)
+        return self.cache.get_or_build(self.owner, n, lambda: "graph", rows=lambda: rows)
 
     def __get__(self, instance, owner=None):
         from types import MethodType
@@ -80,11 +80,25 @@ def test_a_counter_can_start_again():
 def test_one_function_can_be_counted(way):
     loss, other = Function("loss"), Function("other")
     method = loss.__get__(object())
-    wanted = {"function": loss, "owner": loss._owner, "name": "loss", "method": method}[way]
+    wanted = {"function": loss, "owner": loss.owner, "name": "loss", "method": method}[way]
     with count_traces(wanted) as traces:
         loss(1)
         other(1)
     assert traces.by_function == {"loss": 1}
+
+
+def test_functions_and_methods_as_decorated_are_understood():
+    # Check against the real decorator, not only against the stand-in of these tests.
+    class Model:
+        @run.function(kind="loss")
+        def loss(self):
+            return 1
+
+    for function in (Model.loss, Model().loss):
+        with count_traces(function) as traces:
+            emit(Event("build", "another", "loss", owner=-1))
+            emit(Event("build", "loss", "loss", owner=Model.loss.owner.token))
+        assert traces.total == 1
 
 
 def test_functions_of_one_name_are_told_apart():

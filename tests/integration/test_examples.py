@@ -89,6 +89,21 @@ def test_fit_mass_peak_of_a_toy_sample(run, tmp_path):
     assert is_png(tmp_path / "fit_mass_peak.png")
 
 
+def test_fit_mass_peak_of_a_file_with_repeated_events(run, tmp_path):
+    random = np.random.default_rng(5)
+    events = np.concatenate(
+        [91.0 + 1.25 * random.standard_cauchy(400) + random.normal(0.0, 1.5, 400), np.arange(70, 110)]
+    )
+    lines = np.repeat(random.permutation(events), 4) + random.normal(0.0, 0.05, 1760)
+    np.savetxt(tmp_path / "masses.csv", lines, header="mass_GeV", comments="")
+    repeated = run(EXAMPLES / "fit_mass_peak.py", tmp_path / "masses.csv")
+    single = run(EXAMPLES / "fit_mass_peak.py", tmp_path / "masses.csv", "--every", "4")
+    assert "Neighbouring masses are correlated (0.7" in repeated
+    assert "correlated" not in single
+    # A quarter of the masses, all of the information.
+    assert results(single)["m_z"][1] == pytest.approx(2 * results(repeated)["m_z"][1], rel=0.1)
+
+
 def test_fit_mass_peak_of_a_file(run, tmp_path):
     random = np.random.default_rng(7)
     peak = 91.0 + 1.25 * random.standard_cauchy(3000) + random.normal(0.0, 1.2, 3000)

@@ -127,6 +127,7 @@ def test_the_model_has_the_certified_sum_of_squares(name):
     assert residuals @ residuals == pytest.approx(it.certified_rss, rel=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", GRAPH_WAYS, ids=lambda way: way.label)
 @pytest.mark.parametrize("name", NAMES)
 def test_digits_from_both_starts(name, way, record_property):
@@ -156,6 +157,7 @@ def test_standard_errors_are_the_certified_ones(name):
     assert agreeing_digits(np.array(found.rss), np.array(problem(name).certified_rss)) >= 9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("autograd", [True, False])
 @pytest.mark.parametrize("name", ["Chwirut2", "DanWood", "Nelson", "Rat43"])
 def test_eager_and_graph_take_the_same_path(name, autograd):

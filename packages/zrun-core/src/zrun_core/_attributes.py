@@ -71,22 +71,17 @@ class Attributes:
             # A dict that is its own namespace; its items are visited as such.
             return ("__dict__",), [obj]
         names = self._declared
-        if self._plain and len(instance) == len(names):
-            try:
-                return names, self._marked(names, [instance[name] for name in names])
-            except KeyError:
-                # As many, but others.
-                pass
+        if self._plain and tuple(instance) == names:
+            # As it is after most constructors.
+            values = list(instance.values())
+            return names, self._marked(names, values) if self._static else values
         found = {name: getattr(obj, name, _MISSING) for name in names}
         found |= {name: instance[name] for name in sorted(instance.keys() - found.keys() - self._cached)}
         names = tuple(name for name, value in found.items() if value is not _MISSING)
         return names, self._marked(names, [found[name] for name in names])
 
     def _marked(self, names: tuple[str, ...], values: list[Any]) -> list[Any]:
-        static = self._static
-        if not static:
-            return values
-        return [Static(value) if name in static else value for name, value in zip(names, values, strict=True)]
+        return [Static(value) if name in self._static else value for name, value in zip(names, values, strict=True)]
 
 
 def _slots(cls: type) -> Iterator[str]:

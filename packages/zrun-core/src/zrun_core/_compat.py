@@ -8,6 +8,6 @@ __all__ = ["dataclass_transform"]
 
 if sys.version_info >= (3, 11):
     from typing import dataclass_transform
-else:
+else:  # pragma: no cover - taken on Python 3.10 alone
     # Until Python 3.10 is dropped. Importing typing_extensions takes as long as the rest of this package.
     from typing_extensions import dataclass_transform

@@ -10,7 +10,7 @@ from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 from ._fork import Guard
-from ._nodes import OPAQUE, REFERENCE, STATIC, Key, Node
+from ._nodes import OPAQUE, REFERENCE, STATIC, VALUE, Key, Node
 
 Visitor = Callable[[Any, "Flattening"], Key]
 
@@ -81,12 +81,13 @@ class Flattening:
 
     def mutable(self, obj: Any, node: Node, names: Any, parts: Sequence[Any]) -> Key:
         """Take a container with an identity apart: one met before is a reference, one that holds itself is refused."""
-        if (found := self.reference(obj)) is not None:
+        marker = id(obj)
+        if marker in self.seen and (found := self.reference(obj)) is not None:
             return found
         self.number(obj)
-        self._open.add(id(obj))
+        self._open.add(marker)
         key = (node, type(obj), names, *self.parts(node, names, parts))
-        self._open.discard(id(obj))
+        self._open.discard(marker)
         return key
 
     def reference(self, obj: Any) -> Key | None:
@@ -117,10 +118,12 @@ def visit_static(obj: Hashable, into: Flattening) -> Key:
 
 
 def visit_opaque(obj: Any, into: Flattening) -> Key:
-    """Take `obj` by its identity, held weakly."""
+    """Take `obj` by its identity, held weakly; by value where that cannot be, as for paths, dates and decimals."""
     try:
         ref(obj)
     except TypeError:
+        if _has_value(obj):
+            return (VALUE, type(obj), obj, repr(obj))
         raise Refusal(
             f"is of type {type(obj).__name__}, which zrun cannot take apart and Python cannot refer to weakly. "
             f"Register a handler with zrun_core.register({type(obj).__name__}), add '__weakref__' to its __slots__, or "
@@ -128,6 +131,17 @@ def visit_opaque(obj: Any, into: Flattening) -> Key:
         ) from None
     into.weak.append(obj)
     return (OPAQUE, type(obj), id(obj))
+
+
+def _has_value(obj: Any) -> bool:
+    cls: Any = type(obj)
+    if cls.__hash__ in (None, object.__hash__) or cls.__repr__ is object.__repr__:
+        return False
+    try:
+        hash(obj)
+    except TypeError:
+        return False
+    return True
 
 
 class _Found(ref[type]):

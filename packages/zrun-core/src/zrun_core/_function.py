@@ -49,14 +49,6 @@ class Ruling(NamedTuple):
     bits: tuple[Any, ...]
 
 
-class Call(NamedTuple):
-    """One call, taken apart."""
-
-    key: Key
-    leaves: list[Any]
-    weak: list[Any]
-
-
 class Function(Generic[P, R]):
     """A decorated function. Made by `RunManager.function`; see there for what the options mean."""
 
@@ -130,16 +122,16 @@ class Function(Generic[P, R]):
             if listening("eager"):
                 self._emit("eager", self.why(ruling))
             return self._body(*args, **kwargs)
-        call = self._take_apart(self._signature.ordered(args, kwargs), ruling)
-        found: Executable | EagerMark | None = manager.cache.get(self._owner, call.key)
+        key, taken = self._take_apart(self._signature.ordered(args, kwargs), ruling)
+        found: Executable | EagerMark | None = manager.cache.get(self._owner, key)
         if found is None:
             try:
                 found = manager.cache.get_or_build(
                     self._owner,
-                    call.key,
-                    lambda: self._build(call, ruling),
-                    weak=call.weak,
-                    rows=lambda: self.rows(call.key),
+                    key,
+                    lambda: self._build(key, taken, ruling),
+                    weak=taken.weak,
+                    rows=lambda: self.rows(key),
                 )
             except Reentrant:
                 return self._inline(*args, **kwargs)
@@ -149,7 +141,7 @@ class Function(Generic[P, R]):
             if listening("eager"):
                 self._emit("eager", found.reason)
             return self._body(*args, **kwargs)
-        return found(call.leaves)  # type: ignore[no-any-return]
+        return found(taken.leaves)  # type: ignore[no-any-return]
 
     def _inline(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         if self._force_eager:
@@ -190,30 +182,27 @@ class Function(Generic[P, R]):
         verb = "builds" if ruling.graph else "does not build"
         return f"the policy says graph={graph!r}, and kind {self._kind!r} {verb} a graph under it"
 
-    def _take_apart(self, values: Sequence[Any], ruling: Ruling) -> Call:
+    def _take_apart(self, values: Sequence[Any], ruling: Ruling) -> tuple[Key, Flattening]:
         into = Flattening()
-        keys: list[Any] = [ruling.bits, self._manager.backend.context()]
+        signature = self._signature
         try:
-            for value, static in zip(values, self._signature.static, strict=True):
-                into.static = static
-                keys.append(into.visit(value))
+            parts = into.parts(signature, None, signature.marked(values) if signature.static else values)
         except Refusal as refusal:
-            raise refused(refusal, f"{self._name}: {self._signature.names[len(keys) - 2]}") from None
-        return Call(tuple(keys), into.leaves, into.weak)
+            raise refused(refusal, f"{self._name}: ") from None
+        return (ruling.bits, self._manager.backend.context(), *parts), into
 
-    def _build(self, call: Call, ruling: Ruling) -> Executable | EagerMark:
-        check_retraces(self._manager.watch, self._owner, lambda: self.rows(call.key), ruling.policy.retrace)
+    def _build(self, key: Key, taken: Flattening, ruling: Ruling) -> Executable | EagerMark:
+        check_retraces(self._manager.watch, self._owner, lambda: self.rows(key), ruling.policy.retrace)
         # The closure must not keep them alive where a backend keeps the closure.
-        weak = [ref(obj) for obj in call.weak]
-        parts = call.key[2:]
+        weak = [ref(obj) for obj in taken.weak]
 
         def arguments(leaves: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
             to = Rebuilding(leaves, [held() for held in weak])
-            return self._signature.call_form([to.build(part) for part in parts])
+            return self._signature.call_form([to.build(part) for part in key[2:]])
 
         from ._backend import Build
 
-        build = Build(self._name, self._body, arguments, call.leaves, ruling.policy, ruling.jit)
+        build = Build(self._name, self._body, arguments, taken.leaves, ruling.policy, ruling.jit)
         try:
             return self._manager.backend.compile(build)
         except DoNotTrace as signal:
@@ -230,7 +219,7 @@ class Function(Generic[P, R]):
             lines.extend(part[0].rows(part, name))
         return tuple(lines)
 
-    def look_up(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Ruling, Call | None]:
+    def look_up(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Ruling, Key | None]:
         """What a call would be here.
 
         Args:
@@ -238,14 +227,14 @@ class Function(Generic[P, R]):
             kwargs: its keyword arguments.
 
         Returns:
-            The ruling, and the call taken apart where it would be a graph.
+            The ruling, and the key where the call would be a graph.
 
         Raises:
             TypeError: the arguments do not fit the parameters, or cannot be taken apart.
         """
         ruling = self._rule(current())
         values = self._signature.ordered(args, kwargs)
-        return ruling, self._take_apart(values, ruling) if ruling.graph else None
+        return ruling, self._take_apart(values, ruling)[0] if ruling.graph else None
 
 
 def _check_body(body: Any, name: str) -> None:

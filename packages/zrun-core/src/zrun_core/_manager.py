@@ -226,6 +226,8 @@ class RunManager(PolicyOptions, CpuOptions):
 
 
 def _checked_backend(backend: Any) -> Backend:
+    if isinstance(backend, type):
+        raise TypeError(f"backend must be an object; got the class {backend.__qualname__}. Make an object of it.")
     if isinstance(backend, Backend):
         return backend
     needed = {name for name in (*vars(Backend), *Backend.__annotations__) if not name.startswith("_")}

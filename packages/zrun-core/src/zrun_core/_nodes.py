@@ -135,6 +135,10 @@ class _StaticNode(Node):
         yield KeyRow(path, repr(key[2]), True)
 
 
+class _ValueNode(_StaticNode):
+    """(node, type, value, text): the text tells apart what is equal but not the same, as the decimals 1.0 and 1.00."""
+
+
 class _StaticFloatNode(Node):
     """(node, type, text): floats by their exact text, because 0.0 == -0.0 and nan != nan."""
 
@@ -189,6 +193,7 @@ class _ReferenceNode(Node):
 FLOAT = LeafNode("float")
 COMPLEX = LeafNode("complex")
 STATIC = _StaticNode()
+VALUE = _ValueNode()
 STATIC_FLOAT = _StaticFloatNode()
 STATIC_COMPLEX = _StaticComplexNode()
 ENUM = _EnumNode()

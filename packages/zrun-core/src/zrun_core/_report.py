@@ -62,12 +62,12 @@ def report_call(manager: RunManager, function: Any, args: tuple[Any, ...], kwarg
     name, kind = function.owner.name, function.kind
     if manager.backend.is_tracing():
         return CallReport(name, kind, "inline", "a graph is being built here, and the body becomes part of it")
-    ruling, call = function.look_up(args, kwargs)
+    ruling, key = function.look_up(args, kwargs)
     rule = function.why(ruling)
-    if call is None:
+    if key is None:
         return CallReport(name, kind, "eager", rule)
-    look_up = manager.cache.explain(function.owner, call.key, function.rows(call.key))
-    entry = function.owner.table.get(call.key) if look_up.hit else None
+    look_up = manager.cache.explain(function.owner, key, function.rows(key))
+    entry = function.owner.table.get(key) if look_up.hit else None
     if entry is not None and isinstance(entry.value, EagerMark):
         return CallReport(name, kind, "eager", f"it could not be traced for these arguments: {entry.value.reason}")
     return CallReport(name, kind, "graph", rule + (", compiled" if ruling.jit else ""), look_up)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
+from ._containers import Static
+from ._nodes import Node
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 _NO_DEFAULT = inspect.Parameter.empty
 
 
-class Signature:
-    """The parameters of a function, and how its calls are put in order.
+class Signature(Node):
+    """The parameters of a function, and how its calls are put in order. As a node, it names them where one is refused.
 
     Args:
         function: the function.
@@ -24,7 +27,7 @@ class Signature:
 
     Attributes:
         names: of the parameters, in order.
-        static: for each of them, whether it is compared by value.
+        static: those of them that are compared by value.
     """
 
     def __init__(self, function: Callable[..., Any], static: Iterable[str] = ()) -> None:
@@ -38,7 +41,7 @@ class Signature:
             ) from None
         parameters = list(self._signature.parameters.values())
         self.names = tuple(p.name for p in parameters)
-        self.static = _static_flags(self.names, static, self._name)
+        self.static = _checked_names(static, self.names, self._name)
         self._variadic = {p.name: p.kind for p in parameters if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
         self._keyword_only = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
         # Calls of most functions can be put in order without the general, slow way.
@@ -86,6 +89,14 @@ class Signature:
                 values.append(default)
         return None if unused else values
 
+    def marked(self, values: Sequence[Any]) -> list[Any]:
+        """The values of a call, those that are compared by value marked as such."""
+        return [Static(v) if name in self.static else v for name, v in zip(self.names, values, strict=True)]
+
+    def label(self, names: Any, parts: Sequence[Any], index: int) -> str:  # noqa: ARG002 - the signature of nodes
+        """The name of a parameter."""
+        return self.names[index]
+
     def call_form(self, values: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
         """The positional and keyword arguments that a function is called with.
 
@@ -107,7 +118,7 @@ class Signature:
         return args, kwargs
 
 
-def _static_flags(names: tuple[str, ...], static: Iterable[str], function: str) -> tuple[bool, ...]:
+def _checked_names(static: Iterable[str], names: tuple[str, ...], function: str) -> frozenset[str]:
     static = (static,) if isinstance(static, str) else tuple(static)
     for name in static:
         if name not in names:
@@ -119,4 +130,4 @@ def _static_flags(names: tuple[str, ...], static: Iterable[str], function: str) 
                 f"static={static!r}: {function} has no parameter {name!r}.{hint} "
                 f"Its parameters are {', '.join(names) or 'none'}."
             )
-    return tuple(name in static for name in names)
+    return frozenset(static)

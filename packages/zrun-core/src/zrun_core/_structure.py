@@ -64,7 +64,8 @@ def flatten(obj: Any, *, static: bool = False, name: str = "") -> Flat:
     Args:
         obj: any object. Floats, complex numbers (and, with zrun_tf, tensors, arrays and variables) become leaves;
             `int`, `bool`, `str`, `bytes`, `None` and enums are part of the key; containers, dataclasses, `@struct`
-            classes and registered types are taken apart; the rest is part of the key by weak identity.
+            classes and registered types are taken apart; the rest is part of the key by weak identity, or by value
+            where Python cannot refer to it weakly but hash it.
         static: take every part as part of the key.
         name: what to call the object in messages.
 

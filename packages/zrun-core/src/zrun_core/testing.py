@@ -215,7 +215,7 @@ def _matcher(function: object) -> Callable[[Event], bool]:
     if isinstance(function, str):
         return lambda event: event.function == function
     # Bound methods pass the look-up on to their function.
-    owner = function if isinstance(function, CacheOwner) else getattr(function, "_owner", None)
+    owner = function if isinstance(function, CacheOwner) else getattr(function, "owner", None)
     if not isinstance(owner, CacheOwner):
         raise TypeError(
             f"function must be a function decorated with zrun, or its qualified name as a string; got {function!r} "

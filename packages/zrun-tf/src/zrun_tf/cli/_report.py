@@ -101,7 +101,7 @@ def _problem_table(outcome: Outcome) -> Table:
 def _mark_agreement(fitted: str, certified: str) -> Text:
     """Show in bold the leading characters of a number that are those of the certified one."""
     same = next((i for i, (one, other) in enumerate(zip(fitted, certified, strict=False)) if one != other), len(fitted))
-    return Text(fitted[:same], style="bold").append(fitted[same:], style="not bold dim" if same else "")
+    return Text().append(fitted[:same], style="bold").append(fitted[same:], style="dim")
 
 
 def _ways_table(outcomes: Sequence[Outcome]) -> Table:

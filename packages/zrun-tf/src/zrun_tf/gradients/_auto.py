@@ -162,12 +162,21 @@ def hessian_vector_product(problem: Problem, vector: list[tf.Tensor], unconnecte
     return [tf.convert_to_tensor(part) for part in found]
 
 
-def _all_derivatives(tape: tf.GradientTape, target: tf.Tensor, source: Any) -> Any:
-    """The Jacobian of `target` by `source`, vectorised where that can be and pays; None where they are unconnected."""
-    # Eagerly, TensorFlow would trace the vectorised loop anew in each call.
-    if not tf.executing_eagerly():
-        try:
-            return tape.jacobian(target, source)
-        except ValueError:
-            pass
-    return tape.jacobian(target, source, experimental_use_pfor=False)
+def _all_derivatives(tape: tf.GradientTape, target: tf.Tensor, source: Any) -> tf.Tensor | None:
+    """The Jacobian of `target` by `source`, one row after another; None where they are unconnected.
+
+    Unlike `tape.jacobian`, it takes a source of another dtype than the target. The vectorised form of that method takes
+    longer to run, more memory, and many seconds to trace where the function has loops.
+    """
+    if tape.gradient(target, source) is None:
+        return None
+    size, shape = tf.size(target), tf.shape(target)
+
+    def row(place: tf.Tensor) -> tf.Tensor:
+        weights = tf.reshape(tf.one_hot(place, size, dtype=target.dtype), shape)
+        return tf.convert_to_tensor(tape.gradient(target, source, output_gradients=weights))
+
+    signature = tf.TensorSpec(source.shape, source.dtype)
+    count = target.shape.num_elements()
+    rows = tf.map_fn(row, tf.range(size if count is None else count), fn_output_signature=signature)
+    return tf.reshape(rows, tf.concat([shape, tf.shape(source)], axis=0))

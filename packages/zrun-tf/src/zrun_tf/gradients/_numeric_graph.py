@@ -214,8 +214,9 @@ class Stencil:
         """Of the results of two rounds, the one that stands."""
         up = before.up[:, None]
         old = old._replace(last=tf.where(up, old.last + float(SEARCH), old.last))
+        # One component may have asked for more steps on behalf of a parameter whose others were good: those stand.
         # Where rounding limited the derivative, it stands unless larger steps did better.
-        better = before.missed[:, None] & (~up | ~old.rounding | ~(old.error <= new.error))
+        better = before.missed[:, None] & ~old.good & (~up | ~old.rounding | ~(old.error <= new.error))
         return Derivative(*(tf.where(better, after, kept) for kept, after in zip(old, new, strict=True)))
 
     def _values(self, at: Offsets, wanted: tf.Tensor) -> list[tf.Tensor]:

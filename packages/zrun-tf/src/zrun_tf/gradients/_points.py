@@ -93,7 +93,8 @@ class GraphPoints:
         def at_point(*tensors: tf.Tensor) -> tf.Tensor:
             given = iter(tensors)
             values = [leaf if isinstance(leaf, tf.Variable) else next(given) for leaf in problem.sources]
-            return tf.convert_to_tensor(checked_value(problem, problem.call(values), scalar=scalar))
+            value = tf.convert_to_tensor(checked_value(problem, problem.call(values), scalar=scalar))
+            return tf.ensure_shape(value, []) if scalar else value
 
         specs = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in inputs]
         self._function = tf.function(at_point, autograph=False).get_concrete_function(*specs)

@@ -37,8 +37,9 @@ def search(sampler: Sampler, orders: tuple[int, ...]) -> tuple[list[Derivative],
             old = Derivative(*(part[group.which] for part in target))
             if not searched_down:
                 old = old._replace(last=old.last + SEARCH)
+            # One component may have asked for more steps on behalf of a parameter whose others were good: those stand.
             # Where rounding limited the derivative, it stands unless larger steps did better.
-            better = searched_down | ~old.rounding | ~(old.error <= more.error)
+            better = ~old.good & (searched_down | ~old.rounding | ~(old.error <= more.error))
             for part, before, after in zip(target, old, more, strict=True):
                 part[group.which] = np.where(better, after, before)
     return found, [base.only(~missed), *groups]
