@@ -217,6 +217,22 @@ def test_a_new_model_object_with_its_own_variables_re_uses_the_graph():
     assert traces.total == 1
 
 
+def test_a_parameter_that_is_read_in_two_ways_is_refused():
+    model = new_gauss()
+
+    @zrun.struct
+    class Shifted:
+        mu: tf.Variable
+
+        def nll(self):
+            return (self.mu - 1.0) ** 2 + model.mu**2
+
+    shifted = Shifted(model.mu)
+    with pytest.raises(zrun.errors.StructureError, match="both as a field"):
+        zrun.objective(shifted.nll, [model.mu]).value([2.0])
+    assert model.mu.numpy() == 0.5
+
+
 def test_the_order_of_variables_decides_which_entry_is_which():
     mu, sigma = (tf.Variable(v, dtype=tf.float64) for v in (0.5, 2.0))
 

@@ -77,7 +77,7 @@ class TensorFlowBackend:
             raise
         for callback in asked.callbacks:
             callback(concrete)
-        shadows = exchange(concrete, asked.variables)
+        shadows = exchange(build.name, concrete, asked.variables, build.leaves)
         size = BYTES_PER_OPERATION * len(concrete.graph.get_operations())
         return Graph(concrete, result_keys[-1], size, shadows)
 

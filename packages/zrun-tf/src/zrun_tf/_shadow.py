@@ -10,8 +10,11 @@ from __future__ import annotations
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import tensorflow as tf
+
+from zrun_core.errors import StructureError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -35,7 +38,9 @@ _asked: ContextVar[AfterTracing | None] = ContextVar("zrun_after_tracing", defau
 
 def shadow_of(variable: tf.Variable) -> tf.Variable:
     """A private variable of the same dtype and shape, and with the same value."""
-    return tf.Variable(variable, dtype=variable.dtype, trainable=variable.trainable, name="zrun_shadow")
+    shadow = tf.Variable(variable, dtype=variable.dtype, trainable=variable.trainable, name="zrun_shadow")
+    shadow.zrun_original = ref(variable)
+    return shadow
 
 
 def ask(variables: Iterable[tf.Variable], callback: Callable[[Any], None]) -> None:
@@ -57,20 +62,32 @@ def tracing() -> Iterator[AfterTracing]:
         _asked.reset(token)
 
 
-def exchange(concrete: Any, variables: Iterable[tf.Variable]) -> list[tf.Variable]:
+def exchange(name: str, concrete: Any, variables: Iterable[tf.Variable], inputs: Iterable[Any]) -> list[tf.Variable]:
     """Have a concrete function read and set shadows where it captured these variables.
 
     Args:
+        name: of the function, for messages.
         concrete: a concrete function.
         variables: what to exchange; those it did not capture are passed over.
+        inputs: what it was traced for.
 
     Returns:
         The shadows, to be kept as long as the function is.
+
+    Raises:
+        StructureError: it reads a variable both as an input, which is a shadow, and directly.
     """
+    originals = [held() for leaf in inputs if (held := getattr(leaf, "zrun_original", None)) is not None]
+    twice = {id(v.handle): v for v in originals if v is not None}
     shadows = {id(v.handle): shadow_of(v) for v in variables}
     used: list[tf.Variable] = []
     captures = []
     for outside, _ in concrete.graph.captures:
+        if id(outside) in twice:
+            raise StructureError(
+                f"{name} reads the parameter {twice[id(outside)].name} both as a field of its self and directly (from "
+                f"a closure or a global). Read it in one way, so that a fit can set it without touching yours."
+            )
         shadow = shadows.get(id(outside))
         if shadow is not None:
             used.append(shadow)
