@@ -145,14 +145,22 @@ def core(session: nox.Session) -> None:
     wheel = _build_wheel(session, "zrun-core")
     again = ["--reinstall", "--compile-bytecode"] if session.venv_backend == "uv" else ["--force-reinstall"]
     session.install(*again, str(wheel))
-    session.install(*_group("core-test"))
+    session.install(*_group("core-coverage"))
     absent = "import importlib.util as u; print({n: u.find_spec(n) for n in ('tensorflow', 'numpy', 'zrun_tf')})"
     found = session.run("python", "-c", absent, silent=True, log=False)
     if found is None or re.findall(r": (\w+)", found) != ["None"] * 3:
         session.error(f"This environment was to have no TensorFlow and no NumPy, but it has: {found}")
     session.log("Absent from this environment: tensorflow, numpy, zrun_tf")
     _report_import_time(session)
-    session.run("python", "-m", "pytest", "--pyargs", "tests/core", "zrun_core", *session.posargs)
+    tests = ["-m", "pytest", "--pyargs", "tests/core", "zrun_core"]
+    if session.posargs:
+        session.run("python", *tests, *session.posargs)
+        return
+    session.run("python", "-m", "coverage", "erase", silent=True)
+    session.run("python", "-m", "coverage", "run", "--source=zrun_core", *tests)
+    session.run("python", "-m", "coverage", "combine", "--quiet")
+    # Every line and branch: what no test runs is not known to work.
+    session.run("python", "-m", "coverage", "report", "--include=*/zrun_core/*", "--fail-under=100")
 
 
 def _report_import_time(session: nox.Session) -> None:

@@ -412,9 +412,12 @@ def test_a_function_called_again_by_its_own_build_is_run_in_place(run, traces):
         seen.append(f(10.0))
 
     run.backend.before_trace = call_again
-    assert f(1.0) == 2.0
+    heard = []
+    with run.listen(lambda event: heard.append(event.name), "inline", "eager", "hit", "build"):
+        assert f(1.0) == 2.0
     assert seen == [20.0]
     assert traces() == 1
+    assert heard == ["inline", "build"]
 
 
 def test_other_functions_are_built_while_one_is_being_built(run):

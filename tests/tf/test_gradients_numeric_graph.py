@@ -17,8 +17,7 @@ def variable(value, name="v"):
     return tf.Variable(value, dtype=F64, name=name)
 
 
-@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["graph", "xla"])
-def test_variables_that_the_function_reads(jit_compile):
+def test_variables_that_the_function_reads():
     # Check that the function is traced once, follows other variables, and leaves the parameters as they are.
     mean, width = variable(0.5, "mean"), variable([1.5, 2.0], "width")
     other = variable(3.0, "other")
@@ -30,7 +29,7 @@ def test_variables_that_the_function_reads(jit_compile):
         traces.append(1)
         return inner() * other
 
-    @tf.function(jit_compile=jit_compile)
+    @tf.function
     def compute():
         return zrun.value_and_gradient(loss, [mean, width], autograd=False)
 

@@ -6,7 +6,7 @@ import sys
 
 __all__ = ["dataclass_transform"]
 
-if sys.version_info >= (3, 11):
+if sys.version_info >= (3, 11):  # pragma: no cover - taken on Python 3.11 and newer alone
     from typing import dataclass_transform
 else:  # pragma: no cover - taken on Python 3.10 alone
     # Until Python 3.10 is dropped. Importing typing_extensions takes as long as the rest of this package.
