@@ -31,6 +31,8 @@ def residuals(area, width, centre, x, y):
 
 
 path = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_name("transmittance.csv")
+if not path.is_file():
+    sys.exit(f"{path} is not there: name a CSV file, or copy transmittance.csv beside this script")
 data = np.genfromtxt(path, delimiter=",", names=True)
 x, y = data[X], data[Y]
 

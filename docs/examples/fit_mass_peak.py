@@ -5,6 +5,8 @@ exponentially. Both are normalised on the window, in closed form.
 
     python fit_mass_peak.py [MASSES.csv] [--every N]
 
+It needs iminuit: python -m pip install iminuit
+
 The file holds one mass in GeV per line, under a header line. Without a file, a toy sample is generated.
 """
 

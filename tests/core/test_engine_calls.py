@@ -293,9 +293,11 @@ def test_attributes_of_the_function_do_not_replace_those_of_the_decorator(run, t
         return x
 
     f._body = f._owner = f._kind = f._name = f._manager = "mine"
+    f.rows = f.why = f.kind = f.owner = "mine"
     decorated = run.function(f)
     assert decorated(1.0) == 1.0
     assert decorated.kind == "tensor"
+    assert "the policy says" in str(run.explain(decorated, 1.0))
     assert traces() == 1
 
 
@@ -315,7 +317,10 @@ def test_callable_objects_can_be_decorated(run, traces):
         def __call__(self, x):
             return self.mu * x
 
-    f = run.function(Model())
+    model = Model()
+    model.note = "mine"
+    f = run.function(model)
+    assert not hasattr(f, "note")
     assert [f(1.0), f(2.0)] == [2.0, 4.0]
     assert traces() == 1
     assert str(run.explain(f, 1.0)).startswith(f"{Model.__qualname__} (kind 'tensor') runs as a graph")

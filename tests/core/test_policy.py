@@ -156,6 +156,7 @@ def test_a_mapping_that_is_frozen_already_is_taken_as_it_is():
         ({"*": True, "model": False}, {"loss": True, "model": False, "model.pdf": False}),
         ({"model": False, "model.*": True}, {"model": False, "model.pdf": True}),
         ({"model.pdf": False, "model.*": True}, {"model.pdf": False, "model.pdf.fast": False, "model.norm": True}),
+        ({"m*d*l*": True, "model": False}, {"model": False, "model.pdf": False}),
         ({"*e*": False}, {"model": False, "sample": False, "tensor": False, "loss": True}),
     ],
     ids=str,

@@ -394,6 +394,11 @@ def test_the_default_cannot_be_set_while_a_graph_is_being_built(setter):
     assert default() is before
 
 
+def test_an_invalid_value_counts_more_than_the_graph_being_built():
+    with pytest.raises(PolicyError, match="got 'nonsense'"):
+        RunManager(backend=Tracing()).set_mode("nonsense")
+
+
 def test_a_block_works_while_a_graph_is_being_built():
     manager = RunManager(backend=Tracing())
     with manager.using(autograd=False):
@@ -760,7 +765,9 @@ def test_an_interrupt_anywhere_on_the_way_into_a_block_leaves_the_policy(code_na
     assert lines > 3
 
 
-def test_an_interrupt_anywhere_in_setting_the_default_leaves_the_old_one_or_the_new_one():
+def test_an_interrupt_anywhere_in_setting_the_default_leaves_the_old_one_or_the_new_one(monkeypatch):
+    # Without the backends that other tests may have brought: one told but not noted cannot be told again.
+    monkeypatch.setattr(_scope._process, "observers", ())
     # Observers of other tests must not go while the lines are counted.
     gc.collect()
     lines, interrupted, outcomes = 1, True, set()

@@ -532,6 +532,18 @@ def by_identity(obj):
     return {}
 
 
+class Named:
+    """Compared by identity, with an input."""
+
+    def __init__(self, x):
+        self.x = x
+
+
+@register(Named)
+def named(obj):
+    return {"x": obj.x}
+
+
 class ByValue:
     def __init__(self, value):
         self.value = value
@@ -606,6 +618,13 @@ def test_keys_of_dicts_with_an_identity_stay_what_they_are():
     assert (table[made], table[same]) == (1.5, 2.5)
     assert made is not known
     assert same is opaque
+
+
+def test_inputs_of_keys_with_an_identity_are_inputs():
+    one, other = Named(1.5), Named(2.5)
+    assert flatten({one: 3.5}).leaves == [1.5, 3.5]
+    assert key({one: 3.5}) == key({other: 4.5})
+    assert key({ByValue(1.5): 3.5}) != key({ByValue(2.5): 3.5})
 
 
 def test_a_key_of_a_dict_that_cannot_be_taken_apart_is_named():
@@ -1045,6 +1064,22 @@ def test_the_death_of_a_class_does_not_touch_one_that_has_its_id():
     visitor_of(Old)
     _forget(late)
     assert _found[id(Old)]() is Old
+
+
+def test_a_class_does_not_get_the_visitor_of_one_that_had_its_id():
+    class Old:
+        pass
+
+    class New(Old):
+        pass
+
+    add_visitor(Old, visit_static)
+    visitor_of(Old)
+    # As if the old class had died unseen.
+    _found[id(New)] = _found[id(Old)]
+    add = visitor_of(New)
+    assert add is visit_static
+    assert _found[id(New)]() is New
 
 
 def test_nodes_must_say_how_they_are_read():

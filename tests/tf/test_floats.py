@@ -73,10 +73,30 @@ def test_operations_see_it_as_they_see_a_float():
         np.testing.assert_allclose(got.numpy(), want.numpy(), rtol=1e-7)
 
 
+def test_it_counts_as_a_float_and_meets_integers_as_one():
+    x = tf.constant(3.0, tf.float64)
+    assert zrun.function(lambda a, x: x * a if isinstance(a, (int, float)) else -x)(2.0, x).numpy() == 6.0
+    assert zrun.function(lambda a: isinstance(a, complex))(1j) is True
+    result = zrun.function(lambda a: a * np.arange(3) + tf.zeros(3, tf.float64))(0.5)
+    assert result.numpy().tolist() == [0.0, 0.5, 1.0]
+
+
+def test_each_conversion_is_a_tensor_of_its_own():
+    def slopes(a):
+        twice = [tf.convert_to_tensor(a, tf.float64), tf.convert_to_tensor(a, tf.float64)]
+        return zrun.gradient(lambda q, r: q**2 * r, twice)
+
+    assert [slope.numpy() for slope in zrun.function(slopes)(2.0)] == [8.0, 4.0]
+
+
+def test_a_derivative_with_respect_to_a_float():
+    assert zrun.function(lambda a: zrun.gradient(lambda q: q**2, a))(2.0).numpy() == 4.0
+
+
 def test_what_needs_its_value_says_what_to_do():
     import math
 
-    for body in (float, int, bool, complex, round, math.sqrt, np.asarray):
+    for body in ("{:.3f}".format, float, int, bool, complex, round, math.sqrt, np.asarray):
         with pytest.raises(TypeError, match="static="):
             zrun.function(lambda a, body=body: body(a))(1.5)
     with pytest.raises(TypeError):

@@ -514,6 +514,17 @@ def test_a_generator_is_refused_with_a_clear_error():
             yield 1
 
 
+def test_the_result_of_an_assignment_is_the_new_value():
+    v = tf.Variable(1.0)
+    assert zrun.function(lambda: v.assign_add(1.0))().numpy() == 2.0
+    assert zrun.function(lambda a: a.assign(5.0))(v).numpy() == 5.0
+
+
+def test_an_array_of_objects_is_refused():
+    with pytest.raises(zrun.errors.StructureError, match="dtype object"):
+        zrun.function(lambda x: 1)(np.array([None]))
+
+
 def test_an_object_cannot_leave_a_graph():
     class Opaque:
         pass

@@ -71,8 +71,10 @@ class Function(Generic[P, R]):
             check_bool("jit_compile", jit_compile)
         signature = Signature(body, static)
         owner = CacheOwner(name, kind, max_graphs)
-        # First of all: what the body has in its `__dict__` must not replace what is set here.
-        update_wrapper(self, body, updated=("__dict__",) if isinstance(body, FunctionType) else ())
+        if isinstance(body, FunctionType):
+            # Attributes of the function, but none that would hide one of this class.
+            vars(self).update({n: v for n, v in vars(body).items() if not hasattr(type(self), n)})
+        update_wrapper(self, body, updated=())
         self._name = name
         self._body = body
         self._manager = manager

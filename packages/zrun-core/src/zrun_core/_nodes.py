@@ -118,7 +118,7 @@ class SharedLeafNode(LeafNode):
             into: where it goes.
             *spec: what its key says of it.
         """
-        if not into.static and (found := into.reference(obj)) is not None:
+        if (found := into.reference(obj)) is not None:
             return found
         key = into.leaf(obj, (self, *spec))
         into.number(obj)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import warnings
 from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Any
@@ -11,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from zrun_core._structure import Flattening, Refusal, refused
+from zrun_core.errors import DoNotTrace, ZrunWarning
 
 from ._autograph import converted, note_missing_conversion
 from ._dispatch import Graph, to_input
 from ._evaluate import evaluate
 from ._floats import FloatInput
 from ._leaves import COMPOSITES, Rows
-from ._shadow import exchange, tracing
+from ._shadow import calls_python, exchange, tracing
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -41,6 +43,7 @@ class TensorFlowBackend:
     def __init__(self) -> None:
         self._lock = RLock()
         self._eager_requests = 0
+        self._default_asks = False
         self._users_switch = False
 
     def is_tracing(self) -> bool:
@@ -78,14 +81,22 @@ class TensorFlowBackend:
         for callback in asked.callbacks:
             callback(concrete)
         shadows = exchange(build.name, concrete, asked.variables, build.leaves)
+        if asked.variables and calls_python(concrete):
+            # What Python reads on its own is the user's variable, not its shadow.
+            reason = f"{build.name} has variables for parameters and calls Python from its graph"
+            warnings.warn(f"{reason}; it runs eagerly, so that Python sees them set.", ZrunWarning, stacklevel=2)
+            raise DoNotTrace(reason)
         size = BYTES_PER_OPERATION * len(concrete.graph.get_operations())
         return Graph(concrete, result_keys[-1], size, shadows)
 
     def default_changed(self, old: Policy, new: Policy) -> None:
         """Have every `tf.function` of the process follow `graph=False`, and give back what was set before."""
-        if new.graph is False and old.graph is not False:
+        # By what was asked for before, not by `old`: a change that was interrupted half-way is put right by the next.
+        with self._lock:
+            asks, self._default_asks = self._default_asks, new.graph is False
+        if self._default_asks and not asks:
             self.request_eager()
-        elif old.graph is False and new.graph is not False:
+        elif asks and not self._default_asks:
             self.release_eager()
 
     def request_eager(self) -> None:

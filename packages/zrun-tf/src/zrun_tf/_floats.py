@@ -31,6 +31,11 @@ class FloatInput:
     def __init__(self, tensor: tf.Tensor) -> None:
         self._tensor = tensor
 
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        """What `isinstance` sees: a float or complex number, as in eager code."""
+        return complex if self._tensor.dtype.is_complex else float
+
     @property
     def tensor(self) -> tf.Tensor:
         """The value in double precision."""
@@ -62,6 +67,9 @@ class FloatInput:
             f"Use tf.* operations (tf.convert_to_tensor instead of tf.constant), or name the argument in static= "
             f"(which traces anew for each value)."
         )
+
+    def __format__(self, spec: str) -> str:
+        self._refuse("A format string")
 
     def __float__(self) -> float:
         self._refuse("float()")
@@ -110,7 +118,9 @@ def _binary(operation: Callable[[Any, Any], Any], compares: bool) -> Callable[[F
         if not isinstance(other, (tf.Tensor, tf.Variable)):
             if not isinstance(other, (np.ndarray, np.generic, list, tuple)):
                 return NotImplemented
-            other = tf.convert_to_tensor(other)
+            # Integers and bools become floats beside a float, as they do in NumPy.
+            integers = getattr(other, "dtype", np.dtype(object)).kind in "iub"
+            other = tf.convert_to_tensor(np.asarray(other, np.float64) if integers else other)
         return operation(_convert(self, other.dtype), other)
 
     return apply
@@ -137,7 +147,8 @@ def _convert(value: FloatInput, dtype: tf.DType | None = None, name: str | None 
         raise TypeError(
             f"A {'complex' if own.is_complex else 'float'} argument cannot become a tensor of {dtype.name}."
         )
-    return tf.cast(value.tensor, dtype, name=name)
+    # Each conversion is a tensor of its own, as it is for a number.
+    return tf.identity(tf.cast(value.tensor, dtype), name=name)
 
 
 tf.register_tensor_conversion_function(FloatInput, _convert)

@@ -81,12 +81,14 @@ def _visit_composite(value: Any, into: Flattening) -> Key:
 def _visit_array(value: np.ndarray[Any, Any] | np.generic, into: Flattening) -> Key:
     # The same key as a tensor of this dtype and shape: the graph sees a tensor either way.
     try:
-        dtype = tf.as_dtype(value.dtype)
+        dtype = None if value.dtype.kind == "O" else tf.as_dtype(value.dtype)
     except TypeError:
+        dtype = None
+    if dtype is None:
         raise Refusal(
             f"is a NumPy array of dtype {value.dtype}, which TensorFlow has no counterpart of. Convert it to numbers, "
             f"strings or bools, or name the argument in static= if it is only compared"
-        ) from None
+        )
     return into.leaf(value, (TENSOR, dtype, value.shape))
 
 
@@ -94,7 +96,7 @@ def _rule(cls: type) -> Visitor | None:
     """Variables first: they are tensors and composites too."""
     if issubclass(cls, tf.Variable):
         # A variable of a distribution strategy is several in one; only itself knows how to be read.
-        return _visit_variable if "ResourceVariable" in {base.__name__ for base in cls.__mro__} else visit_opaque
+        return _visit_variable if "BaseResourceVariable" in {base.__name__ for base in cls.__mro__} else visit_opaque
     if issubclass(cls, tf.Tensor):
         return _visit_tensor
     if issubclass(cls, COMPOSITES):

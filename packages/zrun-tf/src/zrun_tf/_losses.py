@@ -9,6 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
 
+import numpy as np
+import tensorflow as tf
+
 from zrun_core._structure import REFERENCE, KeyRow, Node, add_visitor, visit_opaque
 
 from ._autograph import leave_alone
@@ -18,8 +21,6 @@ from ._run import run as manager
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
-
-    import tensorflow as tf
 
     from zrun_core._function import Function
     from zrun_core._structure import Flattening, Key, Rebuilding
@@ -73,9 +74,9 @@ class LossFunctions:
         self._functions: dict[str, Function[..., Any]] = {}
         self._others: list[ref[tf.Variable]] = []
 
-    def run(self, what: str, loss: Callable[..., Any], params: Bound, x: Any, data: Mapping[str, Any]) -> Any:
+    def run(self, what: str, loss: Callable[..., Any], data: Mapping[str, Any], params: Bound, x: Any) -> Any:
         """Compute `"value"`, `"gradient"`, `"jacobian"`, `"hessian"` or, for `Rows` of points, `"batch"`."""
-        return self._function(what)(loss, params, x, data)
+        return self._function(what)(loss, data, params, x)
 
     def _function(self, what: str) -> Function[..., Any]:
         found = self._functions.get(what)
@@ -83,7 +84,8 @@ class LossFunctions:
             compute = COMPUTE[what]
 
             @leave_alone
-            def body(loss: Callable[..., Any], params: Bound, x: tf.Tensor, data: Mapping[str, Any]) -> Any:
+            # `params` after all that may carry variables of theirs, which are then known by their place there.
+            def body(loss: Callable[..., Any], data: Mapping[str, Any], params: Bound, x: tf.Tensor) -> Any:
                 own = {id(v) for v in params.variables}
                 problem = Problem(self.name, loss, params, data, lambda read: self._note(read, own))
                 return problem.solve(compute, x)
@@ -101,11 +103,35 @@ class LossFunctions:
     def other_state(self) -> tuple[Any, ...]:
         """The values of the variables that the loss reads besides its parameters, as far as it has been seen to."""
         alive = [v for held in self._others if (v := held()) is not None]
-        # A large one is not compared: an object equal to nothing makes every look-up miss.
-        return tuple(v.numpy().tobytes() if v.shape.num_elements() <= MOST_COMPARED else object() for v in alive)
+        return tuple(state_of(v) for v in alive)
 
 
 MOST_COMPARED = 10_000
+
+
+def state_of(leaf: Any) -> Any:
+    """Something that is equal as long as a value is: its bytes, or the object itself where that cannot change."""
+    if isinstance(leaf, (tf.Variable, np.ndarray, np.generic)):
+        # A large one is not compared: an object equal to nothing makes every look-up miss.
+        return np.asarray(leaf).tobytes() if np.prod(leaf.shape) <= MOST_COMPARED else object()
+    # By identity: a tensor cannot change, and comparing two would make a third. Floats are told apart by their text.
+    return leaf.hex() if isinstance(leaf, float) else _Same(leaf)
+
+
+class _Same:
+    """Equal to another of the same object, which it keeps alive."""
+
+    __slots__ = ("_obj",)
+
+    def __init__(self, obj: Any) -> None:
+        self._obj = obj
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self._obj is other._obj
+
+    __hash__ = None  # type: ignore[assignment]
+
+
 _known: WeakKeyDictionary[Any, LossFunctions] = WeakKeyDictionary()
 
 

@@ -10,15 +10,19 @@ import tensorflow as tf
 
 from zrun_core._scope import current
 from zrun_core._structure import flatten
+from zrun_core.errors import IllegalInGraphError
 
+from ._data import as_inputs, to_numpy
 from ._leaves import Rows
-from ._losses import LossFunctions, functions_of
+from ._losses import LossFunctions, functions_of, state_of
 from ._parameters import Parameters
 from ._problem import check_rank
 from .gradients._numeric import numeric_hessian, numeric_jacobian
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from zrun_core._policy import Policy
 
     Vector = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -28,7 +32,9 @@ class Objective:
 
     Every method takes `x`, float64 of shape `(n,)`. The policy in force at the call decides whether a graph runs and
     whether derivatives are automatic. Value, gradient and Jacobian found at one `x` are kept until another `x` comes,
-    the policy changes, or a variable that the loss reads besides its parameters takes another value.
+    the policy changes, or something else that the loss reads takes another value: a variable, a field of its `self`.
+    What is not seen is state of Python that it reads from elsewhere, and, where it runs eagerly, variables that are not
+    trainable; `forget` is for these.
 
     Scope: safe to share between threads; calls on one loss that reads variables run one at a time.
 
@@ -192,38 +198,59 @@ class Objective:
     # -- how it is computed -----------------------------------------------------------------------------------------
 
     def _at(self, x: Any, what: str) -> Any:
+        if not tf.executing_eagerly():
+            raise IllegalInGraphError(
+                f"{what} of {self!r} was asked for while a graph is being built, but an objective gives NumPy, which a "
+                f"graph has none of. Call the loss itself there, and zrun.gradient for its derivatives."
+            )
         x = self._params.check(x)
         policy = current()
         with self._lock:
-            stamp = (x.tobytes(), policy, self._functions.other_state())
+            stamp = self._stamp(x, policy)
             if self._kept[0] != stamp:
                 self._kept = (stamp, {})
             results = self._kept[1]
             if what not in results:
                 found = self._compute(x, what, autograd=policy.autograd)
                 # The first call of a loss finds out which other variables it reads.
-                self._kept = ((x.tobytes(), policy, self._functions.other_state()), {**results, **found})
+                self._kept = (self._stamp(x, policy), {**results, **found})
                 results = self._kept[1]
         result = results[what]
         return result.copy() if isinstance(result, np.ndarray) else result
+
+    def _stamp(self, x: Vector, policy: Policy) -> tuple[Any, ...]:
+        """What a result depends on: it is kept until this changes."""
+        carried = flatten((self._loss, self._data))
+        own = {id(v) for v in self._params.bound.variables}
+        values = tuple(state_of(leaf) for leaf in carried.leaves if id(leaf) not in own)
+        return (x.tobytes(), policy, carried.key, values, self._functions.other_state())
+
+    def forget(self) -> None:
+        """Drop the results that are kept, after a change that zrun cannot see.
+
+        That is state of Python which the loss reads, and, for a loss that runs eagerly, a variable that is not
+        trainable.
+        """
+        with self._lock:
+            self._kept = (None, {})
 
     def _compute(self, x: Vector, what: str, *, autograd: bool) -> dict[str, Any]:
         self.evaluations[what] += 1
         if what != "value" and not autograd:
             return self._numeric(x, what)
         run = self._functions.run
-        result = run(what, self._loss, self._params.bound, tf.constant(x), self._data)
+        result = run(what, self._loss, self._data, self._params.bound, tf.constant(x))
         if what == "value":
-            return {"value": _to_numpy(result)}
+            return {"value": to_numpy(result)}
         if what == "hessian":
             return {"hessian": result.numpy()}
-        return {"value": _to_numpy(result[0]), what: result[1].numpy()}
+        return {"value": to_numpy(result[0]), what: result[1].numpy()}
 
     def _numeric(self, x: Vector, what: str) -> dict[str, Any]:
         def evaluate(points: Vector) -> Vector:
             self.evaluations["points"] += len(points)
             rows = Rows(tf.constant(points))
-            return self._functions.run("batch", self._loss, self._params.bound, rows, self._data).numpy()  # type: ignore[no-any-return]
+            return self._functions.run("batch", self._loss, self._data, self._params.bound, rows).numpy()  # type: ignore[no-any-return]
 
         if what == "hessian":
             check_rank(what, self._functions.name, np.ndim(self.value(x)))
@@ -232,21 +259,6 @@ class Objective:
         first = numeric_jacobian(evaluate, x, names=self.names)
         check_rank(what, self._functions.name, first.value.ndim)
         return {"value": float(first.value) if first.value.ndim == 0 else first.value, what: first.jacobian}
-
-
-def _to_numpy(value: tf.Tensor) -> Any:
-    array = value.numpy()
-    return float(array) if np.ndim(array) == 0 else np.asarray(array, np.float64)
-
-
-def as_inputs(data: dict[str, Any]) -> dict[str, Any]:
-    """The data with arrays as tensors, copied once, so that calls neither convert nor see later changes."""
-    inputs = {}
-    for name, value in data.items():
-        flat = flatten(value, name=name)
-        leaves = [tf.constant(leaf) if isinstance(leaf, (np.ndarray, np.generic)) else leaf for leaf in flat.leaves]
-        inputs[name] = flat.rebuild(leaves)
-    return inputs
 
 
 def objective(loss: Callable[..., Any], params: Any, /, **data: Any) -> Objective:
@@ -265,7 +277,7 @@ def objective(loss: Callable[..., Any], params: Any, /, **data: Any) -> Objectiv
         `(n,)`. Variables hold what they held before each call.
 
     Raises:
-        TypeError: `loss` cannot be called, or `params` is of none of the three forms.
+        TypeError: `loss` cannot be called with these parameters and data, or `params` is of none of the three forms.
         ValueError: there are no parameters, or start values are not finite.
 
     Example:
@@ -282,4 +294,6 @@ def objective(loss: Callable[..., Any], params: Any, /, **data: Any) -> Objectiv
         raise TypeError(
             f"objective takes a function that returns the loss; got {loss!r} of type {type(loss).__name__}."
         )
-    return Objective(loss, Parameters(params), as_inputs(data), functions_of(loss))
+    parameters = Parameters(params)
+    parameters.bound.check_call(loss, data)
+    return Objective(loss, parameters, as_inputs(data), functions_of(loss))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
+from itertools import chain, count
 from threading import RLock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -75,6 +77,30 @@ class Bound:
         self.assign(parts)
         return loss(**data)
 
+    def check_call(self, loss: Callable[..., Any], data: Mapping[str, Any]) -> None:
+        """Refuse a loss that cannot be called with these parameters and data.
+
+        Raises:
+            TypeError: it takes other arguments, or a name is given twice.
+        """
+        form, labels = self.layout.form, self.layout.labels
+        named = dict.fromkeys(labels) if form == "names" else {}
+        try:
+            signature = inspect.signature(loss)
+        except (TypeError, ValueError):
+            return
+        name = getattr(loss, "__qualname__", type(loss).__qualname__)
+        if twice := sorted(named.keys() & data.keys()):
+            raise TypeError(f"objective: {', '.join(twice)} is given as a parameter and as data; rename one.")
+        try:
+            signature.bind(*([None] if form == "vector" else []), **named, **data)
+        except TypeError as error:
+            how = {"vector": "loss(x, ...)", "names": "loss(**params, ...)", "variables": "loss(...)"}[form]
+            raise TypeError(
+                f"objective: {name}{signature} cannot be called as {how} with parameters "
+                f"{', '.join(self.layout.entries())} and data {', '.join(data) or 'none'}: {error}."
+            ) from None
+
     def assign(self, parts: Sequence[tf.Tensor]) -> None:
         """Set the variables."""
         for variable, part in zip(self.variables, parts, strict=True):
@@ -125,6 +151,11 @@ class Parameters:
             raise ValueError(f"params must hold at least one parameter; got {params!r}.")
         self.bound = Bound(Layout(form, labels, tuple(value.shape for value in values)), variables)
         self.names = tuple(self.bound.layout.entries())
+        if len(set(self.names)) < len(self.names):
+            raise ValueError(
+                f"params: two parameters have one name ({', '.join(self.names)}). An array's entries are called "
+                f"name[i]; rename one of them."
+            )
         self.lock = RLock()
 
     def check(self, x: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -135,10 +166,10 @@ class Parameters:
             ValueError: it has another shape.
         """
         if type(x) is not np.ndarray or x.dtype != np.float64:
-            try:
-                x = np.asarray(x, np.float64)
-            except (TypeError, ValueError) as error:
-                raise TypeError(f"x must be a vector of real numbers; got {x!r} ({error}).") from None
+            array = np.asarray(x)
+            if array.dtype.kind not in "iuf":
+                raise TypeError(f"x must be a vector of real numbers; got {x!r}.")
+            x = array.astype(np.float64)
         if x.shape != self.start.shape:
             raise ValueError(
                 f"x must have shape {self.start.shape}, one entry for each parameter ({', '.join(self.names)}); "
@@ -195,6 +226,9 @@ def _check_variables(params: Sequence[Any]) -> tuple[tf.Variable, ...]:
 
 def _unique(names: Sequence[str]) -> tuple[str, ...]:
     """Variables need not have different names; parameters must."""
-    return tuple(
-        name if names.count(name) == 1 else f"{name}_{names[:index].count(name)}" for index, name in enumerate(names)
-    )
+    found: list[str] = []
+    for name in names:
+        numbered = (f"{name}_{number}" for number in count())
+        candidates = chain([name] if names.count(name) == 1 else [], numbered)
+        found.append(next(one for one in candidates if one not in found and (one == name or one not in names)))
+    return tuple(found)

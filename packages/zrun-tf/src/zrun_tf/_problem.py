@@ -84,13 +84,18 @@ class Problem:
         """Apply a derivative with respect to the parameters, under the names the user gave them."""
         layout, variables = self._params.layout, self._params.variables
         if layout.form == "vector":
-            return derivative(self.value, x)
+            return derivative(self._named(lambda x: self._checked(self._params.call(self._loss, x, self._data))), x)
         parts = layout.split(x)
         if layout.form == "variables":
             self._params.assign(parts)
-            return derivative(lambda: self._checked(self._loss(**self._data)), list(variables))
+            return derivative(self._named(lambda: self._checked(self._loss(**self._data))), list(variables))
         named = dict(zip(layout.labels, parts, strict=True))
-        return derivative(lambda **values: self._checked(self._loss(**values, **self._data)), named)
+        return derivative(self._named(lambda **values: self._checked(self._loss(**values, **self._data))), named)
+
+    def _named(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Errors are to speak of the loss."""
+        function.__qualname__ = self.name
+        return function
 
     def joined(self, parts: Any, leading: tuple[int, ...] = ()) -> tf.Tensor:
         """Derivatives by parameter as one array whose last axis has an entry for each entry of the vector."""
@@ -131,6 +136,7 @@ def _scalar_gradient(name: str) -> Callable[..., Any]:
             check_rank("gradient", name, value.shape.rank)
             return value
 
+        checked.__qualname__ = name
         return value_and_gradient(checked, params, autograd=True)
 
     return derivative

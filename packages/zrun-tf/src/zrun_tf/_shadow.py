@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final
 from weakref import ref
 
 import tensorflow as tf
@@ -85,8 +86,9 @@ def exchange(name: str, concrete: Any, variables: Iterable[tf.Variable], inputs:
     for outside, _ in concrete.graph.captures:
         if id(outside) in twice:
             raise StructureError(
-                f"{name} reads the parameter {twice[id(outside)].name} both as a field of its self and directly (from "
-                f"a closure or a global). Read it in one way, so that a fit can set it without touching yours."
+                f"{name} reads the parameter {twice[id(outside)].name} both as an argument (a field of its self, or "
+                f"data) and directly (from a closure or a global). Read it in one way, so that a fit can set it and "
+                f"leave yours alone."
             )
         shadow = shadows.get(id(outside))
         if shadow is not None:
@@ -95,3 +97,13 @@ def exchange(name: str, concrete: Any, variables: Iterable[tf.Variable], inputs:
     if used:
         concrete.set_external_captures(captures)
     return used
+
+
+def calls_python(concrete: Any) -> bool:
+    """Whether a concrete function, or one that it calls, runs Python code of the host."""
+    definition = concrete.graph.as_graph_def()
+    nodes = chain(definition.node, *(function.node_def for function in definition.library.function))
+    return any(node.op in PYTHON_OPERATIONS for node in nodes)
+
+
+PYTHON_OPERATIONS: Final = frozenset({"EagerPyFunc", "PyFunc", "PyFuncStateless"})

@@ -84,7 +84,7 @@ def _problem_table(outcome: Outcome) -> Table:
     table.add_column("fitted ± standard error", justify="right", no_wrap=True)
     table.add_column("certified by NIST ± error", justify="right", no_wrap=True)
     for heading in ("value\ndigits", "error\ndigits"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True, min_width=6)
     for row, name in enumerate(problem.parameters):
         certified = f"{problem.certified[row]:.10e}"
         fitted = _mark_agreement(f"{fit.values[row]:.10e}", certified)
@@ -107,7 +107,7 @@ def _mark_agreement(fitted: str, certified: str) -> Text:
 def _ways_table(outcomes: Sequence[Outcome]) -> Table:
     table = Table(
         title=f"The same fit of {outcomes[0].problem.name} in four ways",
-        caption="Later fits use the graphs that the first one built; their time is the median.",
+        caption="Later fits use the graphs that the first one built; their time is the median (–: none was made).",
         title_justify="left",
         caption_justify="left",
         title_style="",
@@ -124,8 +124,12 @@ def _ways_table(outcomes: Sequence[Outcome]) -> Table:
         table.add_row(
             outcome.way.label,
             f"{1e3 * fit.seconds:.0f}",
-            f"{1e3 * outcome.seconds:.0f}",
-            *(str(number) for number in (fit.traces, outcome.further_traces, fit.value_calls, fit.jacobian_calls)),
+            # One fit alone where that takes long: nothing was measured then that could stand here.
+            f"{1e3 * outcome.seconds:.0f}" if outcome.further else "–",
+            str(fit.traces),
+            str(outcome.further_traces) if outcome.further else "–",
+            str(fit.value_calls),
+            str(fit.jacobian_calls),
             f"{fit.worst_digits:.1f}",
         )
     return table

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from zrun_tf._errors import GradientError
+from zrun_tf._floats import FloatInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -77,7 +78,9 @@ class Problem:
     @cached_property
     def sources(self) -> list[Any]:
         """The parameters as TensorFlow differentiates with respect to them."""
-        return [leaf if isinstance(leaf, tf.Variable) else tf.convert_to_tensor(leaf) for leaf in self.leaves]
+        # A tensor of its own for each parameter: one that is given twice, or that `func` reads besides, would be
+        # differentiated in all its places.
+        return [leaf if isinstance(leaf, tf.Variable) else tf.identity(leaf) for leaf in self.leaves]
 
     @cached_property
     def shapes(self) -> list[tuple[int, ...]]:
@@ -212,7 +215,9 @@ def _name(path: str, leaf: Any) -> str:
 
 
 def _checked(name: str, leaf: Any) -> Any:
-    if not isinstance(leaf, (tf.Variable, tf.Tensor)):
+    if isinstance(leaf, FloatInput):
+        leaf = leaf.tensor
+    elif not isinstance(leaf, (tf.Variable, tf.Tensor)):
         leaf = np.asarray(leaf)
     kind = leaf.dtype.name
     if kind not in DTYPES:

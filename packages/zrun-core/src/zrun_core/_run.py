@@ -1,0 +1,8 @@
+"""The run manager of the process where no backend is installed."""
+
+from __future__ import annotations
+
+from ._manager import RunManager
+
+run = RunManager()
+"""The run manager of the process where no backend is installed: it runs every function as plain Python."""
