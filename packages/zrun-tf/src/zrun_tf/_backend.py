@@ -89,7 +89,7 @@ class TensorFlowBackend:
         size = BYTES_PER_OPERATION * len(concrete.graph.get_operations())
         return Graph(concrete, result_keys[-1], size, shadows)
 
-    def default_changed(self, old: Policy, new: Policy) -> None:
+    def default_changed(self, old: Policy, new: Policy) -> None:  # noqa: ARG002 - the protocol
         """Have every `tf.function` of the process follow `graph=False`, and give back what was set before."""
         # By what was asked for before, not by `old`: a change that was interrupted half-way is put right by the next.
         with self._lock:
