@@ -23,7 +23,7 @@ class CpuOptions:
 
     Args:
         backend: is told the thread counts.
-        n_cpu: `"auto"`: lease from the pool of the process. A positive number: from a pool of its own, of that size.
+        n_cpu: `"auto"` or a positive number.
 
     Raises:
         CpuError: `n_cpu` is neither.
@@ -35,9 +35,9 @@ class CpuOptions:
     def __init__(self, backend: Backend, n_cpu: int | str) -> None:
         self.backend = backend
         self._cpu_guard = Guard()
-        self._own_pool: CpuPool | None = None
+        self._pool: CpuPool | None = None
+        self._of_process = False
         if n_cpu != "auto":
-            self._own_pool = CpuPool(1)
             self.set_n_cpu(n_cpu)
 
     def set_n_cpu(self, n_cpu: int | str = "auto", strict: bool = False) -> None:
@@ -127,8 +127,18 @@ class CpuOptions:
         """
         return self._cpus().acquire(max_cpu, timeout, shared=shared)
 
+    def _lease_from_process(self) -> None:
+        """Lease from the pool that the packages' own managers share, instead of one of this manager's own."""
+        self._of_process = True
+
     def _cpus(self) -> CpuPool:
-        return _process_pool() if self._own_pool is None else self._own_pool
+        if self._of_process:
+            return _process_pool()
+        # Made when first needed: counting reads files, which an import should not.
+        with self._cpu_guard.lock:
+            if self._pool is None:
+                self._pool = CpuPool(_counted().count)
+            return self._pool
 
 
 _guard = Guard()
@@ -136,9 +146,8 @@ _pool: CpuPool | None = None
 
 
 def _process_pool() -> CpuPool:
-    """The pool that all managers share which were not given a number: they lease the same CPUs."""
+    """The pool of `zrun_core.run` and its kin in other packages: whoever uses one of them leases the same CPUs."""
     global _pool  # noqa: PLW0603 - one pool per process, made late
-    # Made when first needed: counting reads files, which an import should not.
     with _guard.lock:
         if _pool is None:
             _pool = CpuPool(_counted().count)

@@ -14,10 +14,16 @@ def as_inputs(data: dict[str, Any]) -> dict[str, Any]:
     """The data with arrays as tensors, copied once, so that calls neither convert nor see later changes."""
     inputs = {}
     for name, value in data.items():
-        flat = flatten(value, name=name)
+        flat = flatten(_as_array(value), name=name)
         leaves = [tf.constant(leaf) if isinstance(leaf, (np.ndarray, np.generic)) else leaf for leaf in flat.leaves]
         inputs[name] = flat.rebuild(leaves)
     return inputs
+
+
+def _as_array(value: Any) -> Any:
+    """A list of numbers is data like an array, not as many inputs."""
+    numbers = isinstance(value, (list, tuple)) and value and all(type(item) in (float, int) for item in value)
+    return np.asarray(value, np.float64) if numbers else value
 
 
 def to_numpy(value: tf.Tensor) -> Any:

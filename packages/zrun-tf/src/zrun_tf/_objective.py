@@ -270,7 +270,7 @@ def objective(loss: Callable[..., Any], params: Any, /, **data: Any) -> Objectiv
             called; or a vector of start values of shape `(n,)`, and `loss(x)` is called. Parameters reach the loss as
             float64 tensors (variables keep their dtype).
         **data: further arguments of the loss, passed by name. Arrays and floats in them are inputs of the graph and
-            are copied here.
+            are copied here; a list of numbers becomes a float64 vector.
 
     Returns:
         An object with `value`, `gradient`, `value_and_gradient`, `jacobian` and `hessian` of a float64 vector of shape

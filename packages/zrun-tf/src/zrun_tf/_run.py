@@ -116,6 +116,7 @@ def _follow_what_was_set() -> None:
 
 
 run = RunManager()
+run._lease_from_process()
 _follow_what_was_set()
 
 function = run.function
