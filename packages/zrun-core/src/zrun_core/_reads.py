@@ -123,10 +123,11 @@ active: ContextVar[tuple[Recording, ...]] = ContextVar("zrun_recordings", defaul
 _guard = Guard()
 
 
-def _forget(gone: _ObjectRef) -> None:
-    state = _states.get(gone.key)
+def _forget(gone: _ObjectRef, states: dict[int, _State] = _states) -> None:
+    # As a default, because objects die on after the names of a module have gone at the end of the interpreter.
+    state = states.get(gone.key)
     if state is not None and state.ref is gone:
-        del _states[gone.key]
+        del states[gone.key]
 
 
 def _cell_of(obj: object, attribute: str) -> tuple[_Cell, Read]:

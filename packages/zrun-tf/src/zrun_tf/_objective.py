@@ -213,7 +213,7 @@ class Objective:
             if what not in results:
                 found = self._compute(x, what, autograd=policy.autograd)
                 # The first call of a loss finds out which other variables it reads.
-                self._kept = (self._stamp(x, policy), {**results, **found})
+                self._kept = ((*stamp[:-1], self._functions.other_state()), {**results, **found})
                 results = self._kept[1]
         result = results[what]
         return result.copy() if isinstance(result, np.ndarray) else result

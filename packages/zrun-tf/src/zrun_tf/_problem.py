@@ -31,7 +31,6 @@ class Problem:
         params: its parameters.
         data: its further arguments.
         on_read: called with the variables that were read, when that is known.
-
     """
 
     def __init__(
