@@ -56,6 +56,8 @@ class Books:
         self._busy = False
         # From the least recently used on; the owners hold the entries.
         self._lru: OrderedDict[int, ref[Entry]] = OrderedDict()
+        # The entry used last, as long as it is on the books; 0 stands for none.
+        self._newest = 0
         self._bytes = 0
         self._owners: dict[int, ref[CacheOwner]] = {}
         self._gone = FunctionInfo("(gone)", "")
@@ -120,12 +122,14 @@ class Books:
         owner.nbytes += entry.nbytes
         self._bytes += entry.nbytes
         self._lru[entry.serial] = ref(entry)
+        self._newest = 0
         if self._max_age is not None:
             self._due = min(self._due, entry.used + self._max_age)
         self._trim(owner)
 
     def _drop(self, serial: int, event: Literal["evict", "invalidate"], reason: str) -> None:
         """Take one entry off the books, if it is on them."""
+        self._newest = 0
         found = self._lru.pop(serial, None)
         entry = found() if found is not None else None
         owner = entry.owner() if entry is not None else None
@@ -159,6 +163,7 @@ class Books:
         """Take a function that died off the books."""
         info = gone.info
         self._owners.pop(gone.token, None)
+        self._newest = 0
         for serial in gone.serials:
             self._lru.pop(serial, None)
             event = Event("invalidate", info.function, info.kind, "the function is gone", owner=gone.token)

@@ -40,13 +40,23 @@ class EagerMark(NamedTuple):
 
 
 class Ruling(NamedTuple):
-    """What a policy means for one function; worked out once per policy."""
+    """What a policy means for one function; worked out once per policy.
+
+    Attributes:
+        policy: the policy.
+        generation: of the kinds, when it was worked out.
+        graph: whether the function builds a graph.
+        jit: whether that is compiled.
+        bits: what of the policy is part of the key.
+        memo: for a backend that finds entries again by a shorter way; shared by rulings of equal bits.
+    """
 
     policy: Policy
     generation: int
     graph: bool
     jit: bool
     bits: tuple[Any, ...]
+    memo: dict[Any, Any]
 
 
 class Function(Generic[P, R]):
@@ -84,6 +94,7 @@ class Function(Generic[P, R]):
         self._signature = signature
         self._owner = owner
         self._ruling: Ruling | None = None
+        self._memos: dict[Any, dict[Any, Any]] = {}
 
     @property
     def kind(self) -> str:
@@ -169,7 +180,8 @@ class Function(Generic[P, R]):
             graph = self._manager.backend.compiles and not self._force_eager and policy.builds_graph(self._kind)
             jit = policy.compiles(self._kind) if self._jit_compile is None else self._jit_compile
             bits = (policy.autograd, jit, policy.check_numerics, policy.chunksize)
-            ruling = self._ruling = Ruling(policy, generation, graph, jit, bits)
+            memo = self._memos.setdefault(bits, {})
+            ruling = self._ruling = Ruling(policy, generation, graph, jit, bits, memo)
         return ruling
 
     def why(self, ruling: Ruling) -> str:

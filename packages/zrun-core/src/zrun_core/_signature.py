@@ -28,6 +28,7 @@ class Signature(Node):
     Attributes:
         names: of the parameters, in order.
         static: those of them that are compared by value.
+        exact: a call with this many positional arguments and nothing else is in order as it is; -1: there is none.
     """
 
     def __init__(self, function: Callable[..., Any], static: Iterable[str] = ()) -> None:
@@ -48,8 +49,7 @@ class Signature(Node):
         self._defaults = [(p.name, p.default) for p in parameters]
         is_simple = not self._variadic and not any(p.kind is p.POSITIONAL_ONLY for p in parameters)
         self._most_positional = len(parameters) - len(self._keyword_only) if is_simple else -1
-        # A call with this many positional arguments and nothing else is in order as it is.
-        self._exact = -1 if self._variadic or self._keyword_only else len(parameters)
+        self.exact = -1 if self._variadic or self._keyword_only else len(parameters)
 
     def ordered(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Sequence[Any]:
         """The values of a call, one for each parameter; defaults filled in.
@@ -61,7 +61,7 @@ class Signature(Node):
         Raises:
             TypeError: the arguments do not fit the parameters.
         """
-        if not kwargs and len(args) == self._exact:
+        if not kwargs and len(args) == self.exact:
             return args
         values = self._filled(args, kwargs)
         if values is not None:

@@ -15,16 +15,17 @@ from zrun_core._structure import Flattening, Refusal, refused
 from zrun_core.errors import DoNotTrace, ZrunWarning
 
 from ._autograph import converted, note_missing_conversion
-from ._dispatch import Graph, to_input
+from ._dispatch import executable
 from ._evaluate import evaluate
 from ._floats import FloatInput
+from ._graph import Traced, to_input
 from ._leaves import COMPOSITES, Rows
 from ._shadow import calls_python, exchange, tracing
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-    from zrun_core._backend import Build
+    from zrun_core._backend import Build, Executable
     from zrun_core._policy import Policy
 
 # What an operation of a graph takes in memory, measured on TensorFlow 2.16 to 2.21 (11 to 13 kB): an estimate.
@@ -54,7 +55,7 @@ class TensorFlowBackend:
         """The distribution strategy in scope, which graphs are built for."""
         return id(tf.distribute.get_strategy()) if tf.distribute.has_strategy() else None
 
-    def compile(self, build: Build) -> Graph:
+    def compile(self, build: Build) -> Executable:
         """Trace the body once, with placeholders for the leaves."""
         body = converted(build.body)
         result_keys: list[Any] = []
@@ -87,7 +88,7 @@ class TensorFlowBackend:
             warnings.warn(f"{reason}; it runs eagerly, so that Python sees them set.", ZrunWarning, stacklevel=2)
             raise DoNotTrace(reason)
         size = BYTES_PER_OPERATION * len(concrete.graph.get_operations())
-        return Graph(concrete, result_keys[-1], size, shadows)
+        return executable(Traced(build.name, concrete, result_keys[-1], size, build.jit, shadows))
 
     def default_changed(self, old: Policy, new: Policy) -> None:  # noqa: ARG002 - the protocol
         """Have every `tf.function` of the process follow `graph=False`, and give back what was set before."""

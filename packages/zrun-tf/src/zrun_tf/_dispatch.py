@@ -1,61 +1,268 @@
-"""Running a compiled function: the one place where a call meets TensorFlow.
+"""The fast path: a compiled function is executed straight, without what TensorFlow does around each call.
 
-This is the seam for the fast path; what stands here uses TensorFlow's public API only.
+This is the only module that uses private symbols of TensorFlow. They are looked up once; where one is missing, or where
+a call needs what TensorFlow does around it (a gradient tape or an accumulator records, a cancellation manager or a
+distribution strategy is in scope), the public path of `Graph` runs instead. Both give the same results.
+
+Python code that runs between two executions of a graph is slow for its length, since TensorFlow leaves nothing of it in
+the processor's caches. So this module calls little and keeps to few, long functions.
 """
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from threading import Lock
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from importlib import import_module
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from zrun_core._structure import rebuild
-
-from ._leaves import Rows
+from ._graph import Graph, Traced, direct_is_allowed, is_small, to_input
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from zrun_core._structure import Key
+# Where each symbol is in TensorFlow 2.16 to 2.21.
+_PLACES: Final = {
+    "EagerTensor": "tensorflow.python.framework.ops:EagerTensor",
+    "interpolate": "tensorflow.python.eager.polymorphic_function.atomic_function:InterpolateRuntimeError",
+    "no_tape": "tensorflow.python.pywrap_tfe:TFE_Py_TapeSetIsEmpty",
+    "run": "tensorflow.python.pywrap_tfe:TFE_Py_Execute",
+    "cancellation": "tensorflow.python.eager.cancellation:context",
+    "context": "tensorflow.python.eager.context:context",
+    # A module: its function `execute` is exchanged while op callbacks are registered.
+    "execute": "tensorflow.python.eager.execute:",
+    "plain_execute": "tensorflow.python.eager.execute:quick_execute",
+    "graphs": "tensorflow.python.framework.ops:_default_graph_stack",
+    "Status": "tensorflow.python.eager.core:_NotOkStatusException",
+    "as_error": "tensorflow.python.eager.core:_status_to_exception",
+}
 
 
-def to_input(leaf: Any) -> Any:
-    """A leaf of a call as what a concrete function takes: floats and arrays become tensors."""
-    if isinstance(leaf, np.generic):
-        return tf.convert_to_tensor(leaf)
-    if isinstance(leaf, float):
-        return tf.constant(leaf, tf.float64)
-    if isinstance(leaf, complex):
-        return tf.constant(leaf, tf.complex128)
-    if isinstance(leaf, np.ndarray):
-        return tf.convert_to_tensor(leaf)
-    return leaf.tensor if isinstance(leaf, Rows) else leaf
+class Symbols(NamedTuple):
+    """The private symbols that the fast path is made of."""
+
+    EagerTensor: Any
+    interpolate: Any
+    no_tape: Any
+    run: Any
+    cancellation: Any
+    context: Any
+    execute: Any
+    plain_execute: Any
+    graphs: Any
+    Status: Any
+    as_error: Any
+    # Methods of eager tensors, and of the context; called with the object.
+    dtype_of: Any
+    shape_of: Any
+    state_of: Any
 
 
-class Graph:
-    """A traced function, called with the leaves of a call.
+def _find(place: str) -> Any:
+    module, _, name = place.partition(":")
+    try:
+        found = import_module(module)
+        return getattr(found, name) if name else found
+    except (ImportError, AttributeError):
+        return None
 
-    Args:
-        concrete: takes the leaves as inputs and returns a list of tensors.
-        result: the key of the result, which those tensors are the leaves of.
-        nbytes: an estimate of the memory the graph takes.
-        shadows: private variables that the graph sets; while there are any, one call runs at a time.
+
+def _symbols() -> Symbols | None:
+    """All symbols, where each is there with what the fast path asks of it."""
+    if None in _found.values():
+        return None
+    tensor, context, graphs = _found["EagerTensor"], _found["context"], _found["graphs"]
+    try:
+        state = context()._thread_local_data
+        parts = [getattr(state, name) for name in ("is_eager", "device_name", "function_call_options")]
+        parts += [getattr(graphs, name) for name in ("stack", "_global_default_graph")]
+        methods: list[Any] = [tensor._datatype_enum, tensor._shape_tuple, attrgetter("_thread_local_data")]
+    except AttributeError:
+        return None
+    return Symbols._make([*_found.values(), *methods])
+
+
+def probe() -> Mapping[str, bool]:
+    """Which of the private symbols this TensorFlow has.
+
+    Returns:
+        A new mapping from each symbol to whether it was found.
+    """
+    return {place.replace(":", "."): _found[name] is not None for name, place in _PLACES.items()}
+
+
+def in_use() -> Literal["direct", "public"]:
+    """Which path the graphs that are built now are called by. Scope: process."""
+    return "public" if direct.symbols is None else "direct"
+
+
+class _Direct:
+    """Whether the fast path is to be used, and with what. Scope: process.
+
+    Attributes:
+        symbols: the private symbols; None where the public path is to be used.
     """
 
-    __slots__ = ("__weakref__", "_concrete", "_lock", "_result", "_shadows", "nbytes")
+    def __init__(self) -> None:
+        self.symbols = _symbols() if direct_is_allowed() else None
 
-    def __init__(self, concrete: Any, result: Key, nbytes: int, shadows: Sequence[tf.Variable] = ()) -> None:
-        self._concrete = concrete
-        self._result = result
-        self._shadows = shadows
-        self._lock = Lock() if shadows else nullcontext()
-        self.nbytes = nbytes
+
+@contextmanager
+def hidden() -> Iterator[None]:
+    """A block in which calls are made as if a private symbol were missing; for tests. Scope: process."""
+    before, direct.symbols = direct.symbols, None
+    try:
+        yield
+    finally:
+        direct.symbols = before
+
+
+_found: Final = {name: _find(place) for name, place in _PLACES.items()}
+direct: Final = _Direct()
+
+
+def in_strategy(private: Symbols) -> bool:
+    """Whether a distribution strategy is in scope; where no graph is being built.
+
+    Args:
+        private: the private symbols.
+    """
+    graphs = private.graphs
+    graph = graphs.stack[-1] if graphs.stack else graphs._global_default_graph
+    return bool(getattr(graph, "_distribution_strategy_stack", None))
+
+
+def executable(traced: Traced) -> Graph:
+    """A traced function, ready to be called by the fastest path there is for it.
+
+    Args:
+        traced: what tracing gave.
+    """
+    private = direct.symbols
+    if private is None or not _is_plain(traced.concrete):
+        return Graph(traced)
+    return DirectGraph(traced, private)
+
+
+def _is_plain(concrete: Any) -> bool:
+    """Whether what goes in and comes out are tensors and variables, and what is captured stays the same."""
+    try:
+        arguments, keywords = concrete.structured_input_signature
+        function = concrete._inference_function
+        captured = concrete.captured_inputs
+        changing = any(callable(one) for one in concrete._captured_inputs)
+        inputs = len(concrete.inputs)
+        outputs = function.function_type.flat_outputs
+        name = function.name
+    except AttributeError:
+        return False
+    if changing or keywords or len(arguments) + len(captured) != inputs or not isinstance(name, bytes):
+        return False
+    # Handles carry what they point to in Python, which only the public path passes on.
+    handles = (tf.resource, tf.variant)
+    return all(isinstance(one, tf.TensorSpec) and one.dtype not in handles for one in outputs) and all(
+        isinstance(one, tf.Tensor) for one in captured
+    )
+
+
+class DirectGraph(Graph):
+    """A graph that is executed straight.
+
+    Args:
+        traced: what tracing gave.
+        private: what to execute it with.
+    """
+
+    __slots__ = ("_attributes", "_captured", "_executed", "_function", "_in_caller", "_outputs", "_private")
+
+    def __init__(self, traced: Traced, private: Symbols) -> None:
+        super().__init__(traced)
+        concrete = traced.concrete
+        self._private = private
+        self._function = concrete._inference_function
+        self._executed = self._function.name.decode()
+        self._captured = list(concrete.captured_inputs)
+        self._outputs = len(self._function.function_type.flat_outputs)
+        # Whether the thread that calls runs all operations; XLA has its own way.
+        self._in_caller = not traced.jit and is_small(concrete)
+        # With the options they were made of, which belong to a thread and follow TensorFlow's configuration.
+        self._attributes: tuple[Any, tuple[Any, ...]] = (None, ())
 
     def __call__(self, leaves: Sequence[Any]) -> Any:
         """Run the graph."""
-        inputs = [to_input(leaf) for leaf in leaves]
-        with self._lock:
-            return rebuild(self._result, self._concrete(*inputs))
+        private = self._private
+        if direct.symbols is None or not private.no_tape() or private.cancellation() is not None:
+            return super().__call__(leaves)
+        context = private.context()
+        return self.finish(self.execute(_as_tensors(leaves, private.EagerTensor, context), context))
+
+    def execute(self, inputs: list[Any], context: Any) -> Sequence[Any]:
+        """Execute the function, where nothing records and nothing cancels.
+
+        Args:
+            inputs: tensors, and handles of variables; this list is used up.
+            context: TensorFlow's eager context.
+
+        Returns:
+            The tensors that the graph returned.
+        """
+        private = self._private
+        options = context._thread_local_data.function_call_options or context.function_call_options
+        known, attributes = self._attributes
+        if known is not options:
+            attributes = self._make_attributes(options)
+        inputs += self._captured
+        lock = self._lock
+        if lock is not None:
+            lock.acquire()
+        try:
+            if private.execute.execute is not private.plain_execute:
+                return private.execute.execute(self._executed, self._outputs, inputs, attributes, context)  # type: ignore[no-any-return]
+            device = context._thread_local_data.device_name
+            return private.run(context._handle, device, self._executed, inputs, attributes, self._outputs)  # type: ignore[no-any-return]
+        except private.Status as status:
+            error = private.as_error(status)
+        finally:
+            if lock is not None:
+                lock.release()
+        if self._in_caller and "ingle-threaded executor" in str(error):
+            # Refused before anything has run.
+            self._in_caller = False
+            self._make_attributes(options)
+            return self.execute(inputs[: len(inputs) - len(self._captured)], context)
+        # Adds where in the user's code the operation stands.
+        with private.interpolate(self._function):
+            raise error from None
+
+    def _make_attributes(self, options: Any) -> tuple[Any, ...]:
+        """What the call is to be executed with, under these options of TensorFlow."""
+        made = dict(options.as_attrs())
+        if self._in_caller and not made.get("executor_type"):
+            made["executor_type"] = "SINGLE_THREADED_EXECUTOR"
+        attributes = tuple(part for pair in made.items() for part in pair)
+        self._attributes = (options, attributes)
+        return attributes
+
+
+def _as_tensors(leaves: Sequence[Any], eager_tensor: Any, context: Any) -> list[Any]:
+    """The leaves of a call as tensors; handles in place of variables."""
+    tensors: list[Any] = []
+    for leaf in leaves:
+        cls = type(leaf)
+        if cls is eager_tensor:
+            tensors.append(leaf)
+        elif cls is float:
+            tensors.append(eager_tensor(leaf, context.device_name, DOUBLE))
+        elif cls is np.ndarray and leaf.dtype.kind in "fiubc":
+            # A tensor may share the memory of an array, which can change later.
+            tensors.append(eager_tensor(leaf.copy(), context.device_name, None))
+        elif isinstance(leaf, tf.Variable):
+            tensors.append(leaf.handle)
+        else:
+            tensors.append(to_input(leaf))
+    return tensors
+
+
+DOUBLE: Final = tf.float64.as_datatype_enum

@@ -1,15 +1,36 @@
-"""The decorated function, with what TensorFlow needs on top of zrun-core's."""
+"""The decorated function, with what TensorFlow needs on top of zrun-core's, and the short way to a known entry.
+
+Tensors, NumPy arrays and floats say all that a key needs by their types, dtypes and shapes; whole numbers, bools,
+strings and None by their values. So after the first call of a structure with such arguments, its entry in the cache is
+found by a short key of these, without taking anything apart. It is checked as in any other look-up: what is evicted,
+outdated or gone is not used.
+"""
 
 from __future__ import annotations
 
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+from weakref import ref
 
+import numpy as np
+
+from zrun_core._events import listening
 from zrun_core._function import Function as CoreFunction
+from zrun_core._kinds import KINDS
+from zrun_core._scope import current
 
 from ._autograph import DO_NOT_CONVERT, converted
+from ._dispatch import DOUBLE, DirectGraph, direct, in_strategy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_BY_VALUE: Final = frozenset({int, bool, str, bytes, type(None)})
+_NUMBERS: Final = frozenset("fiubc")
+# A function with very many structures would fill its memo with references to what is no longer there.
+_MOST_REMEMBERED: Final = 256
 
 
 class Function(CoreFunction[P, R]):
@@ -17,5 +38,72 @@ class Function(CoreFunction[P, R]):
 
     autograph_info__ = DO_NOT_CONVERT
 
-    def _run_inline(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __init__(self, body: Callable[P, R], *args: Any, **options: Any) -> None:
+        super().__init__(body, *args, **options)
+        # How many positional arguments make a call that may have a short key.
+        self._plain = -1 if self._signature.static else self._signature.exact
+
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        ruling = self._ruling
+        private = direct.symbols
+        if private is None or ruling is None or kwargs or len(args) != self._plain or not ruling.graph:
+            return super().__call__(*args, **kwargs)
+        # One long function, because what is called between two executions of a graph costs several times its length:
+        # TensorFlow leaves little of it in the processor's caches.
+        context = private.context()
+        state = private.state_of(context)
+        eager_tensor = private.EagerTensor
+        key: list[Any] = []
+        inputs: list[Any] = []
+        given: tuple[Any, ...] = args
+        for arg in given:
+            cls = type(arg)
+            if cls is eager_tensor:
+                key += (private.dtype_of(arg), private.shape_of(arg))
+                inputs.append(arg)
+            elif cls is float:
+                key.append(cls)
+                inputs.append(eager_tensor(arg, state.device_name, DOUBLE))
+            elif cls is np.ndarray and arg.dtype.kind in _NUMBERS:
+                key += (arg.dtype, arg.shape)
+                # A tensor may share the memory of an array, which can change later.
+                inputs.append(eager_tensor(arg.copy(), state.device_name, None))
+            elif cls in _BY_VALUE:
+                key += (cls, arg)
+            else:
+                return super().__call__(*args, **kwargs)
+        short = tuple(key)
+        held = ruling.memo.get(short)
+        entry = held() if held is not None else None
+        if (
+            entry is not None
+            and state.is_eager
+            and ruling.policy is current()
+            and ruling.generation == KINDS.generation
+            and private.no_tape()
+            and private.cancellation() is None
+            and not in_strategy(private)
+        ):
+            graph = self._manager.cache.use(self._owner, entry)
+            if graph is not None:
+                if listening("hit"):
+                    self._emit("hit")
+                return graph.finish(graph.execute(inputs, context))  # type: ignore[no-any-return]
+        result = super().__call__(*args, **kwargs)
+        if entry is None:
+            self._remember(short, args)
+        return result
+
+    def _remember(self, short: tuple[Any, ...], args: tuple[Any, ...]) -> None:
+        """Note where the entry for a call is, after it was made."""
+        ruling = self._ruling
+        if ruling is None or not ruling.graph:
+            return
+        entry = self._owner.table.get(self._take_apart(args, ruling)[0])
+        if entry is not None and isinstance(entry.value, DirectGraph):
+            if len(ruling.memo) >= _MOST_REMEMBERED:
+                ruling.memo.clear()
+            ruling.memo[short] = ref(entry)
+
+    def _run_inline(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         return converted(self._body)(*args, **kwargs)  # type: ignore[no-any-return]

@@ -1,0 +1,144 @@
+"""A traced function as the cache holds it, called through TensorFlow's public interface."""
+
+from __future__ import annotations
+
+import os
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from zrun_core._structure import LeafNode, rebuild
+from zrun_core.errors import EnvironmentVariableError
+
+from ._leaves import Rows
+from ._shadow import PYTHON_OPERATIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from zrun_core._structure import Key
+
+
+_ENVIRONMENT: Final = "ZRUN_DISPATCH"
+
+
+class Traced(NamedTuple):
+    """What tracing a function gave.
+
+    Attributes:
+        name: of the function, for messages.
+        concrete: takes the leaves of a call as inputs and returns a list of tensors.
+        result: the key of the result, which those tensors are the leaves of.
+        nbytes: an estimate of the memory the graph takes.
+        jit: whether XLA compiles it.
+        shadows: private variables that the graph sets; while there are any, one call runs at a time.
+    """
+
+    name: str
+    concrete: Any
+    result: Key
+    nbytes: int
+    jit: bool
+    shadows: Sequence[tf.Variable] = ()
+
+
+class Graph:
+    """A traced function, called with the leaves of a call.
+
+    Args:
+        traced: what tracing gave.
+
+    Attributes:
+        name: of the function, for messages.
+        nbytes: an estimate of the memory it takes.
+        jit: whether XLA compiles it.
+        finish: makes the result of a call from the tensors that the concrete function returned.
+    """
+
+    __slots__ = ("__weakref__", "_concrete", "_lock", "_shadows", "finish", "jit", "name", "nbytes")
+
+    def __init__(self, traced: Traced) -> None:
+        self.name = traced.name
+        self.nbytes = traced.nbytes
+        self.jit = traced.jit
+        self._concrete = traced.concrete
+        self.finish = put_together(traced.result)
+        self._shadows = traced.shadows
+        self._lock = Lock() if traced.shadows else None
+
+    def __call__(self, leaves: Sequence[Any]) -> Any:
+        """Run the graph."""
+        inputs = [to_input(leaf) for leaf in leaves]
+        if self._lock is None:
+            return self.finish(self._concrete(*inputs))
+        with self._lock:
+            return self.finish(self._concrete(*inputs))
+
+
+def to_input(leaf: Any) -> Any:
+    """A leaf of a call as what a concrete function takes: floats and arrays become tensors."""
+    if isinstance(leaf, np.generic):
+        return tf.convert_to_tensor(leaf)
+    if isinstance(leaf, float):
+        return tf.constant(leaf, tf.float64)
+    if isinstance(leaf, complex):
+        return tf.constant(leaf, tf.complex128)
+    if isinstance(leaf, np.ndarray):
+        return tf.convert_to_tensor(leaf)
+    return leaf.tensor if isinstance(leaf, Rows) else leaf
+
+
+def put_together(result: Key) -> Callable[[Sequence[Any]], Any]:
+    """The function that makes the result of a call from the tensors that its graph returned.
+
+    Args:
+        result: the key of the result.
+    """
+    if isinstance(result[0], LeafNode):
+        return _only
+    if result[1] is tuple and all(isinstance(part[0], LeafNode) for part in result[3:]):
+        return tuple
+    return lambda tensors: rebuild(result, tensors)
+
+
+def _only(tensors: Sequence[Any]) -> Any:
+    return tensors[0]
+
+
+# Up to this many elements, handing an operation to another thread costs more than computing it.
+_SMALL: Final = 1 << 14
+
+
+def is_small(concrete: Any) -> bool:
+    """Whether a graph gains nothing from running operations side by side: all of its tensors are known to be small.
+
+    Args:
+        concrete: a concrete function.
+    """
+    for operation in concrete.graph.get_operations():
+        if operation.type in PYTHON_OPERATIONS or any(
+            attribute.HasField("func") for attribute in operation.node_def.attr.values()
+        ):
+            return False
+        for output in operation.outputs:
+            elements = 1 if output.dtype == tf.resource else output.shape.num_elements()
+            if elements is None or elements > _SMALL:
+                return False
+    return True
+
+
+def direct_is_allowed() -> bool:
+    """Whether the environment leaves it to zrun how graphs are called.
+
+    Raises:
+        EnvironmentVariableError: `ZRUN_DISPATCH` is neither `direct` nor `public`.
+    """
+    value = os.environ.get(_ENVIRONMENT, "direct")
+    if value not in ("direct", "public"):
+        raise EnvironmentVariableError(
+            f"{_ENVIRONMENT} must be 'direct' (graphs are executed straight where that can be done) or 'public' (only "
+            f"TensorFlow's public interface is used); got {value!r}. Correct or unset it."
+        )
+    return value == "direct"
