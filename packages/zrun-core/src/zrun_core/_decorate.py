@@ -87,3 +87,30 @@ def within(block: AbstractContextManager[Any], function: Callable[P, R], asked: 
             return function(*args, **kwargs)
 
     return call
+
+
+def check_body(body: Any, name: str) -> None:
+    """Refuse what cannot be decorated with `function`.
+
+    Args:
+        body: what is to be decorated.
+        name: what to call it in messages.
+
+    Raises:
+        TypeError: it is no function or method, or a generator or coroutine function.
+    """
+    if isinstance(body, (staticmethod, classmethod)):
+        raise TypeError(
+            f"function cannot decorate the {type(body).__name__} {name}: it needs the function inside. "
+            f"Write @{type(body).__name__} above the decorator of zrun."
+        )
+    if not callable(body) or isinstance(body, type):
+        raise TypeError(
+            f"function decorates functions and methods; got {body!r} of type {type(body).__name__}. "
+            f"Options are given by name, as in function(kind='loss')."
+        )
+    if flavour(body) != "plain":
+        raise TypeError(
+            f"function cannot decorate {name}: a generator or coroutine function has no result that a graph could "
+            f"return. Decorate the part that computes, and leave the yield or await outside."
+        )

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from functools import update_wrapper
 from types import FunctionType, MethodType
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, Protocol, TypeVar
 from weakref import ref
 
 from ._cache import CacheOwner, Reentrant
+from ._decorate import check_body
 from ._events import Event, emit, listening
 from ._kinds import KINDS
 from ._policy import Policy, check_bool
@@ -37,6 +38,20 @@ class EagerMark(NamedTuple):
 
     reason: str
     nbytes: int = 0
+
+
+class Taken(Protocol):
+    """What was collected on taking the arguments of a call apart."""
+
+    @property
+    def leaves(self) -> list[Any]:
+        """The dynamic parts."""
+        ...
+
+    @property
+    def weak(self) -> list[Any]:
+        """The opaque objects."""
+        ...
 
 
 class Ruling(NamedTuple):
@@ -74,7 +89,7 @@ class Function(Generic[P, R]):
         max_graphs: int | None = None,
     ) -> None:
         name = getattr(body, "__qualname__", type(body).__qualname__)
-        _check_body(body, name)
+        check_body(body, name)
         KINDS.check(kind, f"function {name}")
         check_bool("force_eager", force_eager)
         if jit_compile is not None:
@@ -127,8 +142,7 @@ class Function(Generic[P, R]):
         return self._name
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        manager = self._manager
-        if manager.backend.is_tracing():
+        if self._manager.backend.is_tracing():
             return self._inline(*args, **kwargs)
         ruling = self._rule(current())
         if not ruling.graph:
@@ -136,6 +150,31 @@ class Function(Generic[P, R]):
                 self._emit("eager", self.why(ruling))
             return self._body(*args, **kwargs)
         key, taken = self._take_apart(self._signature.ordered(args, kwargs), ruling)
+        return self._run_graph(key, taken, ruling, args, kwargs)
+
+    def run_taken(self, args: tuple[Any, ...], parts: Sequence[Key], taken: Taken) -> R:
+        """A call whose arguments were taken apart before, because they do not change from call to call.
+
+        Args:
+            args: the arguments, for a body that runs as Python.
+            parts: the key of each argument.
+            taken: their leaves and opaque objects, in order.
+
+        Returns:
+            The result.
+        """
+        backend = self._manager.backend
+        if backend.is_tracing():
+            return self._inline(*args)  # type: ignore[call-arg]
+        ruling = self._rule(current())
+        if not ruling.graph:
+            if listening("eager"):
+                self._emit("eager", self.why(ruling))
+            return self._body(*args)  # type: ignore[call-arg]
+        return self._run_graph((ruling.bits, backend.context(), *parts), taken, ruling, args, {})
+
+    def _run_graph(self, key: Key, taken: Taken, ruling: Ruling, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
+        manager = self._manager
         found: Executable | EagerMark | None = manager.cache.get(self._owner, key)
         if found is None:
             try:
@@ -205,7 +244,7 @@ class Function(Generic[P, R]):
             raise refused(refusal, f"{self._name}: ") from None
         return (ruling.bits, self._manager.backend.context(), *parts), into
 
-    def _build(self, key: Key, taken: Flattening, ruling: Ruling) -> Executable | EagerMark:
+    def _build(self, key: Key, taken: Taken, ruling: Ruling) -> Executable | EagerMark:
         check_retraces(self._manager.watch, self._owner, lambda: self.rows(key), ruling.policy.retrace)
         # The closure must not keep them alive where a backend keeps the closure.
         weak = [ref(obj) for obj in taken.weak]
@@ -249,23 +288,3 @@ class Function(Generic[P, R]):
         ruling = self._rule(current())
         values = self._signature.ordered(args, kwargs)
         return ruling, self._take_apart(values, ruling)[0] if ruling.graph else None
-
-
-def _check_body(body: Any, name: str) -> None:
-    if isinstance(body, (staticmethod, classmethod)):
-        raise TypeError(
-            f"function cannot decorate the {type(body).__name__} {name}: it needs the function inside. "
-            f"Write @{type(body).__name__} above the decorator of zrun."
-        )
-    if not callable(body) or isinstance(body, type):
-        raise TypeError(
-            f"function decorates functions and methods; got {body!r} of type {type(body).__name__}. "
-            f"Options are given by name, as in function(kind='loss')."
-        )
-    from ._decorate import flavour
-
-    if flavour(body) != "plain":
-        raise TypeError(
-            f"function cannot decorate {name}: a generator or coroutine function has no result that a graph could "
-            f"return. Decorate the part that computes, and leave the yield or await outside."
-        )

@@ -17,12 +17,18 @@ from zrun_core._events import listening
 from zrun_core._function import Function as CoreFunction
 from zrun_core._kinds import KINDS
 from zrun_core._scope import current
+from zrun_core._structure import Flattening
 
 from ._autograph import DO_NOT_CONVERT, converted
 from ._dispatch import DOUBLE, DirectGraph, direct, in_strategy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from zrun_core._function import Ruling
+
+    from ._carried import Carried
+    from ._dispatch import Symbols
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -75,20 +81,9 @@ class Function(CoreFunction[P, R]):
         short = tuple(key)
         held = ruling.memo.get(short)
         entry = held() if held is not None else None
-        if (
-            entry is not None
-            and state.is_eager
-            and ruling.policy is current()
-            and ruling.generation == KINDS.generation
-            and private.no_tape()
-            and private.cancellation() is None
-            and not in_strategy(private)
-        ):
-            graph = self._manager.cache.use(self._owner, entry)
-            if graph is not None:
-                if listening("hit"):
-                    self._emit("hit")
-                return graph.finish(graph.execute(inputs, context))  # type: ignore[no-any-return]
+        graph = self._usable(entry, ruling, private, state)
+        if graph is not None:
+            return graph.finish(graph.execute(inputs, context))  # type: ignore[no-any-return]
         result = super().__call__(*args, **kwargs)
         if entry is None:
             self._remember(short, args)
@@ -104,6 +99,62 @@ class Function(CoreFunction[P, R]):
             if len(ruling.memo) >= _MOST_REMEMBERED:
                 ruling.memo.clear()
             ruling.memo[short] = ref(entry)
+
+    def _usable(self, entry: Any, ruling: Ruling, private: Symbols, state: Any) -> DirectGraph | None:
+        """The graph of an entry that was found by a short way, if this call may use it as it is."""
+        if (
+            entry is None
+            or not state.is_eager
+            or ruling.policy is not current()
+            or ruling.generation != KINDS.generation
+            or not private.no_tape()
+            or private.cancellation() is not None
+            or in_strategy(private)
+        ):
+            return None
+        graph: DirectGraph | None = self._manager.cache.use(self._owner, entry)
+        if graph is not None and listening("hit"):
+            self._emit("hit")
+        return graph
+
+    def run_with(self, carried: Carried, last: Any) -> R:
+        """A call of which all arguments but the last were taken apart before.
+
+        Args:
+            carried: these arguments.
+            last: the last one, which is a leaf.
+
+        Returns:
+            The result.
+        """
+        ruling = self._ruling
+        private = direct.symbols
+        at = (self._owner.token, ruling.bits if ruling is not None else None)
+        held = carried.memo.get(at)
+        entry = held() if held is not None else None
+        if (
+            entry is not None
+            and ruling is not None
+            and private is not None
+            and carried.inputs is not None
+            and type(last) is np.ndarray
+        ):
+            context = private.context()
+            state = private.state_of(context)
+            graph = self._usable(entry, ruling, private, state)
+            if graph is not None:
+                tensor = private.EagerTensor(last.copy(), state.device_name, None)
+                return graph.finish(graph.execute([*carried.inputs, tensor], context))  # type: ignore[no-any-return]
+        into = Flattening()
+        parts = (*carried.parts, into.visit(last))
+        taken = carried.with_last(into.leaves[0])
+        result = self.run_taken((*carried.arguments, last), parts, taken)
+        ruling = self._ruling
+        if entry is None and carried.inputs is not None and ruling is not None and ruling.graph:
+            entry = self._owner.table.get((ruling.bits, self._manager.backend.context(), *parts))
+            if entry is not None and isinstance(entry.value, DirectGraph):
+                carried.memo[self._owner.token, ruling.bits] = ref(entry)
+        return result
 
     def _run_inline(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         return converted(self._body)(*args, **kwargs)  # type: ignore[no-any-return]

@@ -9,12 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
 
-import numpy as np
-import tensorflow as tf
-
-from zrun_core._structure import REFERENCE, KeyRow, Node, add_visitor, visit_opaque
+from zrun_core._structure import (
+    REFERENCE,
+    Flattening,
+    KeyRow,
+    Node,
+    add_visitor,
+    visit_opaque,
+)
 
 from ._autograph import leave_alone
+from ._carried import Carried, state_of
 from ._parameters import Bound
 from ._problem import COMPUTE, Problem
 from ._run import run as manager
@@ -22,8 +27,11 @@ from ._run import run as manager
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from zrun_core._function import Function
-    from zrun_core._structure import Flattening, Key, Rebuilding
+    import tensorflow as tf
+
+    from zrun_core._structure import Key, Rebuilding
+
+    from ._function import Function
 
 
 class _BoundNode(Node):
@@ -74,9 +82,15 @@ class LossFunctions:
         self._functions: dict[str, Function[..., Any]] = {}
         self._others: list[ref[tf.Variable]] = []
 
-    def run(self, what: str, loss: Callable[..., Any], data: Mapping[str, Any], params: Bound, x: Any) -> Any:
-        """Compute `"value"`, `"gradient"`, `"jacobian"`, `"hessian"` or, for `Rows` of points, `"batch"`."""
-        return self._function(what)(loss, data, params, x)
+    def run(self, what: str, carried: Carried, x: Any) -> Any:
+        """Compute `"value"`, `"gradient"`, `"jacobian"`, `"hessian"` or, for `Rows` of points, `"batch"`.
+
+        Args:
+            what: which of these.
+            carried: what the loss is called with besides `x`.
+            x: a float64 array of shape `(n,)`, or `Rows` of such.
+        """
+        return self._function(what).run_with(carried, x)
 
     def _function(self, what: str) -> Function[..., Any]:
         found = self._functions.get(what)
@@ -91,7 +105,8 @@ class LossFunctions:
                 return problem.solve(compute, x)
 
             body.__qualname__ = f"{self.name} ({what})"
-            found = self._functions.setdefault(what, manager.function(kind=self._kind)(body))
+            made: Any = manager.function(kind=self._kind)(body)
+            found = self._functions.setdefault(what, made)
         return found
 
     def _note(self, read: Iterable[tf.Variable], own: set[int]) -> None:
@@ -102,34 +117,10 @@ class LossFunctions:
 
     def other_state(self) -> tuple[Any, ...]:
         """The values of the variables that the loss reads besides its parameters, as far as it has been seen to."""
+        if not self._others:
+            return ()
         alive = [v for held in self._others if (v := held()) is not None]
         return tuple(state_of(v) for v in alive)
-
-
-MOST_COMPARED = 10_000
-
-
-def state_of(leaf: Any) -> Any:
-    """Something that is equal as long as a value is: its bytes, or the object itself where that cannot change."""
-    if isinstance(leaf, (tf.Variable, np.ndarray, np.generic)):
-        # A large one is not compared: an object equal to nothing makes every look-up miss.
-        return np.asarray(leaf).tobytes() if np.prod(leaf.shape) <= MOST_COMPARED else object()
-    # By identity: a tensor cannot change, and comparing two would make a third. Floats are told apart by their text.
-    return leaf.hex() if isinstance(leaf, float) else _Same(leaf)
-
-
-class _Same:
-    """Equal to another of the same object, which it keeps alive."""
-
-    __slots__ = ("_obj",)
-
-    def __init__(self, obj: Any) -> None:
-        self._obj = obj
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self._obj is other._obj
-
-    __hash__ = None  # type: ignore[assignment]
 
 
 _known: WeakKeyDictionary[Any, LossFunctions] = WeakKeyDictionary()

@@ -9,20 +9,18 @@ import numpy as np
 import tensorflow as tf
 
 from zrun_core._scope import current
-from zrun_core._structure import flatten
 from zrun_core.errors import IllegalInGraphError
 
+from ._carried import Carried
 from ._data import as_inputs, to_numpy
 from ._leaves import Rows
-from ._losses import LossFunctions, functions_of, state_of
+from ._losses import LossFunctions, functions_of
 from ._parameters import Parameters
 from ._problem import check_rank
 from .gradients._numeric import numeric_hessian, numeric_jacobian
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from zrun_core._policy import Policy
 
     Vector = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -51,6 +49,9 @@ class Objective:
         self._params = params
         self._data = data
         self._functions = functions
+        carried = Carried(loss, data, params.bound)
+        # With its state, where that cannot change; else it is looked at anew at each call.
+        self._fixed: tuple[Carried, tuple[Any, ...]] | None = (carried, carried.state()) if carried.fixed else None
         self._lock = params.lock
         self._kept: tuple[Any, dict[str, Any]] = (None, {})
         self.names = params.names
@@ -84,7 +85,7 @@ class Objective:
         Raises:
             ValueError: `x` has another shape.
         """
-        return self._at(x, "value")
+        return self._at(x, "value")[0]
 
     def gradient(self, x: Any) -> Vector:
         """The gradient of the loss at `x`.
@@ -99,7 +100,7 @@ class Objective:
             GradientError: the loss returns residuals (use `jacobian`), or does not depend on a parameter.
             ValueError: `x` has another shape.
         """
-        return self._at(x, "gradient")  # type: ignore[no-any-return]
+        return self._at(x, "gradient")[0]  # type: ignore[no-any-return]
 
     def value_and_gradient(self, x: Any) -> tuple[float, Vector]:
         """Value and gradient of the loss at `x`, computed together.
@@ -114,8 +115,8 @@ class Objective:
             GradientError: as for `gradient`.
             ValueError: `x` has another shape.
         """
-        gradient = self.gradient(x)
-        return self.value(x), gradient
+        gradient, value = self._at(x, "gradient", "value")
+        return value, gradient
 
     def jacobian(self, x: Any) -> Vector:
         """The derivatives of residuals at `x`.
@@ -130,7 +131,7 @@ class Objective:
             GradientError: the loss returns a single number (use `gradient`).
             ValueError: `x` has another shape.
         """
-        return self._at(x, "jacobian")  # type: ignore[no-any-return]
+        return self._at(x, "jacobian")[0]  # type: ignore[no-any-return]
 
     def hessian(self, x: Any) -> Vector:
         """The second derivatives of the loss at `x`.
@@ -145,7 +146,7 @@ class Objective:
             GradientError: the loss returns residuals.
             ValueError: `x` has another shape.
         """
-        return self._at(x, "hessian")  # type: ignore[no-any-return]
+        return self._at(x, "hessian")[0]  # type: ignore[no-any-return]
 
     def with_data(self, **data: Any) -> Objective:
         """The same loss on other data; data of the same structure run the same graphs.
@@ -197,33 +198,32 @@ class Objective:
 
     # -- how it is computed -----------------------------------------------------------------------------------------
 
-    def _at(self, x: Any, what: str) -> Any:
+    def _at(self, x: Any, *asked: str) -> list[Any]:
+        """Results at `x`, kept or computed; what the first computes may serve the others."""
         if not tf.executing_eagerly():
             raise IllegalInGraphError(
-                f"{what} of {self!r} was asked for while a graph is being built, but an objective gives NumPy, which a "
-                f"graph has none of. Call the loss itself there, and zrun.gradient for its derivatives."
+                f"{asked[0]} of {self!r} was asked for while a graph is being built, but an objective gives NumPy, "
+                f"which a graph has none of. Call the loss itself there, and zrun.gradient for its derivatives."
             )
         x = self._params.check(x)
         policy = current()
         with self._lock:
-            stamp = self._stamp(x, policy)
+            carried, state = self._fixed or self._look()
+            stamp = (x.tobytes(), policy, state, self._functions.other_state())
             if self._kept[0] != stamp:
                 self._kept = (stamp, {})
-            results = self._kept[1]
-            if what not in results:
-                found = self._compute(x, what, autograd=policy.autograd)
-                # The first call of a loss finds out which other variables it reads.
-                self._kept = ((*stamp[:-1], self._functions.other_state()), {**results, **found})
-                results = self._kept[1]
-        result = results[what]
-        return result.copy() if isinstance(result, np.ndarray) else result
+            for what in asked:
+                if what not in self._kept[1]:
+                    found = self._compute(x, what, carried, autograd=policy.autograd)
+                    # The first call of a loss finds out which other variables it reads.
+                    self._kept = ((*stamp[:-1], self._functions.other_state()), {**self._kept[1], **found})
+            results = [self._kept[1][what] for what in asked]
+        return [result.copy() if isinstance(result, np.ndarray) else result for result in results]
 
-    def _stamp(self, x: Vector, policy: Policy) -> tuple[Any, ...]:
-        """What a result depends on: it is kept until this changes."""
-        carried = flatten((self._loss, self._data))
-        own = {id(v) for v in self._params.bound.variables}
-        values = tuple(state_of(leaf) for leaf in carried.leaves if id(leaf) not in own)
-        return (x.tobytes(), policy, carried.key, values, self._functions.other_state())
+    def _look(self) -> tuple[Carried, tuple[Any, ...]]:
+        """Loss, data and parameters as they are now, and what tells whether they have changed."""
+        carried = Carried(self._loss, self._data, self._params.bound)
+        return carried, carried.state()
 
     def forget(self) -> None:
         """Drop the results that are kept, after a change that zrun cannot see.
@@ -234,23 +234,21 @@ class Objective:
         with self._lock:
             self._kept = (None, {})
 
-    def _compute(self, x: Vector, what: str, *, autograd: bool) -> dict[str, Any]:
+    def _compute(self, x: Vector, what: str, carried: Carried, *, autograd: bool) -> dict[str, Any]:
         self.evaluations[what] += 1
         if what != "value" and not autograd:
-            return self._numeric(x, what)
-        run = self._functions.run
-        result = run(what, self._loss, self._data, self._params.bound, tf.constant(x))
+            return self._numeric(x, what, carried)
+        result = self._functions.run(what, carried, x)
         if what == "value":
             return {"value": to_numpy(result)}
         if what == "hessian":
             return {"hessian": result.numpy()}
         return {"value": to_numpy(result[0]), what: result[1].numpy()}
 
-    def _numeric(self, x: Vector, what: str) -> dict[str, Any]:
+    def _numeric(self, x: Vector, what: str, carried: Carried) -> dict[str, Any]:
         def evaluate(points: Vector) -> Vector:
             self.evaluations["points"] += len(points)
-            rows = Rows(tf.constant(points))
-            return self._functions.run("batch", self._loss, self._data, self._params.bound, rows).numpy()  # type: ignore[no-any-return]
+            return self._functions.run("batch", carried, Rows(tf.constant(points))).numpy()  # type: ignore[no-any-return]
 
         if what == "hessian":
             check_rank(what, self._functions.name, np.ndim(self.value(x)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import tensorflow as tf
 
 from ._autograph import converted
@@ -47,12 +48,13 @@ class Problem:
         self._data = data
         self._on_read = on_read
 
-    def solve(self, compute: Callable[[Problem, tf.Tensor], Any], x: tf.Tensor) -> Any:
+    def solve(self, compute: Callable[[Problem, tf.Tensor], Any], x: Any) -> Any:
         """Compute something at `x`; the user's variables hold afterwards what they held before."""
         variables = self._params.variables
         if not tf.executing_eagerly():
             ask(variables, lambda concrete: self._on_read(concrete.graph.variables))
             return compute(self, x)
+        x = tf.constant(x) if isinstance(x, np.ndarray) else x
         with _eager_lock, tf.GradientTape() as tape:
             before = [variable.read_value() for variable in variables]
             try:
