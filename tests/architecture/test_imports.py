@@ -16,7 +16,8 @@ CORE = {"typing_extensions"}
 TENSORFLOW = CORE | {"zrun_core", "numpy", "tensorflow"}
 ALLOWED = {"zrun_core": CORE, "zrun_tf": TENSORFLOW, "zrun_compat": TENSORFLOW | {"zrun_tf", "deprecation"}}
 EXTRAS = {
-    "zrun_core": {"pytest"},
+    # rich asks an object for `__rich__`, so it is there when that runs.
+    "zrun_core": {"pytest", "rich"},
     "zrun_tf": {"click", "matplotlib", "rich", "scipy", "tqdm"},
     "zrun_compat": {"libcst"},
 }

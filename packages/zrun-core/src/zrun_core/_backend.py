@@ -21,6 +21,8 @@ class Build(NamedTuple):
         leaves: the leaves of the call that asks for the build, in order.
         policy: the policy it is built under.
         jit: whether to compile to machine code.
+        own_jit: whether the function itself asks for that, rather than the policy.
+        opaque: whether the graph is for objects that the key holds by identity, so that few calls may share it.
     """
 
     name: str
@@ -29,11 +31,16 @@ class Build(NamedTuple):
     leaves: Sequence[Any]
     policy: Policy
     jit: bool
+    own_jit: bool = False
+    opaque: bool = False
 
 
 @runtime_checkable
 class Executable(Protocol):
-    """A compiled function: called with the leaves of a call, it returns the result. `nbytes` estimates its size."""
+    """A compiled function: called with the leaves of a call, it returns the result.
+
+    `nbytes` estimates its size. An attribute `compiled` that is true counts it as compiled to machine code.
+    """
 
     nbytes: int
 

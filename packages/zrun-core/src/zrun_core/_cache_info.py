@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-_HEADERS = ("function", "kind", "graphs", "hits", "misses", "evicted", "dropped", "trace s", "memory")
+_HEADERS = ("function", "kind", "graphs", "compiled", "hits", "misses", "evicted", "dropped", "trace s", "memory")
 # The first two are text; numbers are aligned on the right.
 _TEXT_COLUMNS = 2
 
@@ -35,6 +35,7 @@ class FunctionInfo(NamedTuple):
         invalidations: graphs dropped because what they had read changed or died.
         trace_seconds: time spent building.
         bytes: estimated size of the graphs now.
+        compiled: how many of the graphs are compiled to machine code.
     """
 
     function: str
@@ -46,6 +47,7 @@ class FunctionInfo(NamedTuple):
     invalidations: int = 0
     trace_seconds: float = 0.0
     bytes: int = 0
+    compiled: int = 0
 
     def plus(self, other: FunctionInfo) -> FunctionInfo:
         """The sum of two rows, under the name of this one."""
@@ -59,11 +61,12 @@ class FunctionInfo(NamedTuple):
             self.invalidations + other.invalidations,
             self.trace_seconds + other.trace_seconds,
             self.bytes + other.bytes,
+            self.compiled + other.compiled,
         )
 
     def cells(self) -> tuple[str, ...]:
         """The row as text."""
-        numbers = (self.graphs, self.hits, self.misses, self.evictions, self.invalidations)
+        numbers = (self.graphs, self.compiled, self.hits, self.misses, self.evictions, self.invalidations)
         return (self.function, self.kind, *map(str, numbers), f"{self.trace_seconds:.3f}", in_units(self.bytes))
 
 
@@ -81,9 +84,9 @@ class CacheInfo:
 
     Example:
         >>> print(CacheInfo((FunctionInfo("loss", "loss", 1, 41, 1, trace_seconds=0.25, bytes=2048),), 40))
-        function  kind  graphs  hits  misses  evicted  dropped  trace s  memory
-        loss      loss       1    41       1        0        0    0.250  2.0 kB
-        total                1    41       1        0        0    0.250  2.0 kB
+        function  kind  graphs  compiled  hits  misses  evicted  dropped  trace s  memory
+        loss      loss       1         0    41       1        0        0    0.250  2.0 kB
+        total                1         0    41       1        0        0    0.250  2.0 kB
         at most 40 graphs
     """
 
@@ -126,6 +129,19 @@ class CacheInfo:
             )
             lines.append("  ".join(padded).rstrip())
         return "\n".join([*lines, self.budget])
+
+    def __rich__(self) -> Any:
+        """The table as rich shows it; only rich asks for this."""
+        from rich.table import Table
+
+        header, *rows, total = self._table()
+        table = Table(title="Graph cache", caption=self.budget)
+        for index, (name, sum_) in enumerate(zip(header, total, strict=True)):
+            table.add_column(name, footer=sum_, justify="left" if index < _TEXT_COLUMNS else "right")
+        table.show_footer = True
+        for row in rows:
+            table.add_row(*row)
+        return table
 
     def _repr_html_(self) -> str:
         from html import escape

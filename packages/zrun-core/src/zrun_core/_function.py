@@ -255,7 +255,8 @@ class Function(Generic[P, R]):
 
         from ._backend import Build
 
-        build = Build(self._name, self._body, arguments, taken.leaves, ruling.policy, ruling.jit)
+        own_jit = self._jit_compile is not None
+        build = Build(self._name, self._body, arguments, taken.leaves, ruling.policy, ruling.jit, own_jit, bool(weak))
         try:
             return self._manager.backend.compile(build)
         except DoNotTrace as signal:

@@ -254,7 +254,8 @@ class CacheOwner:
     def info(self) -> FunctionInfo:
         """Its row in the table of the cache."""
         counted = (self.hits, self.misses, self.evictions, self.invalidations)
-        return FunctionInfo(self.name, self.kind, len(self.order), *counted, self.seconds, self.nbytes)
+        compiled = sum(bool(getattr(entry.value, "compiled", False)) for entry in list(self.table.values()))
+        return FunctionInfo(self.name, self.kind, len(self.order), *counted, self.seconds, self.nbytes, compiled)
 
     def __del__(self) -> None:
         if self.inbox is None:

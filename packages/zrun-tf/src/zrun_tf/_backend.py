@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import warnings
-from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +17,7 @@ from ._evaluate import evaluate
 from ._floats import FloatInput
 from ._graph import Traced, to_input
 from ._leaves import COMPOSITES, Rows
+from ._release import Release, give_back
 from ._shadow import calls_python, exchange, tracing
 
 if TYPE_CHECKING:
@@ -46,6 +44,7 @@ class TensorFlowBackend:
         self._eager_requests = 0
         self._default_asks = False
         self._users_switch = False
+        self._release = Release()
 
     def is_tracing(self) -> bool:
         """Whether the code that calls this is being traced, by zrun or by a `tf.function`."""
@@ -72,7 +71,10 @@ class TensorFlowBackend:
                 tensors = [_checked(tensor, build.name) for tensor in tensors]
             return tensors
 
-        function = tf.function(traced, autograph=False, jit_compile=build.jit or None)
+        self._release.settle()
+        # XLA keeps what it compiled for good, so what few calls may share is compiled when it has been called often.
+        at_once = build.jit and (build.own_jit or not build.opaque)
+        function = tf.function(traced, autograph=False, jit_compile=at_once or None)
         try:
             with tracing() as asked:
                 concrete = function.get_concrete_function(*map(_spec, build.leaves))
@@ -88,7 +90,10 @@ class TensorFlowBackend:
             warnings.warn(f"{reason}; it runs eagerly, so that Python sees them set.", ZrunWarning, stacklevel=2)
             raise DoNotTrace(reason)
         size = BYTES_PER_OPERATION * len(concrete.graph.get_operations())
-        return executable(Traced(build.name, concrete, result_keys[-1], size, build.jit, shadows))
+        jit = "now" if at_once else "later" if build.jit else "no"
+        made = executable(Traced(build.name, concrete, result_keys[-1], size, jit, shadows))
+        self._release.watch(made, concrete.graph)
+        return made
 
     def default_changed(self, old: Policy, new: Policy) -> None:  # noqa: ARG002 - the protocol
         """Have every `tf.function` of the process follow `graph=False`, and give back what was set before."""
@@ -127,12 +132,7 @@ class TensorFlowBackend:
 
     def release_memory(self) -> int:
         """Collect garbage and hand freed memory back to the system; returns the bytes the process shrank by."""
-        before = _resident_bytes()
-        gc.collect()
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if hasattr(ctypes, "CDLL") else None
-        if trim is not None:
-            trim(0)
-        return max(0, before - _resident_bytes())
+        return give_back()
 
 
 def _spec(leaf: Any) -> Any:
@@ -176,11 +176,3 @@ def _checked(tensor: Any, name: str) -> Any:
     if isinstance(tensor, tf.Tensor) and tensor.dtype.is_floating:
         return tf.debugging.check_numerics(tensor, f"{name} returned NaN or infinity (check_numerics is on)")
     return tensor
-
-
-def _resident_bytes() -> int:
-    """Resident memory of this process; 0 where the system does not tell."""
-    try:
-        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * 4096
-    except OSError:
-        return 0

@@ -175,18 +175,22 @@ class DirectGraph(Graph):
         private: what to execute it with.
     """
 
-    __slots__ = ("_attributes", "_captured", "_executed", "_function", "_in_caller", "_outputs", "_private")
+    __slots__ = ("_attributes", "_function", "_in_caller", "_private", "_target")
 
     def __init__(self, traced: Traced, private: Symbols) -> None:
         super().__init__(traced)
-        concrete = traced.concrete
         self._private = private
+        self._exchange(traced.concrete)
+
+    def _exchange(self, concrete: Any) -> None:
+        super()._exchange(concrete)
         self._function = concrete._inference_function
-        self._executed = self._function.name.decode()
-        self._captured = list(concrete.captured_inputs)
-        self._outputs = len(self._function.function_type.flat_outputs)
+        captured = list(concrete.captured_inputs)
+        outputs = len(self._function.function_type.flat_outputs)
+        # Read at once by a call, so that it never mixes two functions.
+        self._target = (self._function.name.decode(), captured, outputs)
         # Whether the thread that calls runs all operations; XLA has its own way.
-        self._in_caller = not traced.jit and is_small(concrete)
+        self._in_caller = not self.status.compiled and is_small(concrete)
         # With the options they were made of, which belong to a thread and follow TensorFlow's configuration.
         self._attributes: tuple[Any, tuple[Any, ...]] = (None, ())
 
@@ -208,20 +212,23 @@ class DirectGraph(Graph):
         Returns:
             The tensors that the graph returned.
         """
+        if self._left:
+            self._count()
         private = self._private
+        name, captured, outputs = self._target
         options = context._thread_local_data.function_call_options or context.function_call_options
         known, attributes = self._attributes
         if known is not options:
             attributes = self._make_attributes(options)
-        inputs += self._captured
+        inputs += captured
         lock = self._lock
         if lock is not None:
             lock.acquire()
         try:
             if private.execute.execute is not private.plain_execute:
-                return private.execute.execute(self._executed, self._outputs, inputs, attributes, context)  # type: ignore[no-any-return]
+                return private.execute.execute(name, outputs, inputs, attributes, context)  # type: ignore[no-any-return]
             device = context._thread_local_data.device_name
-            return private.run(context._handle, device, self._executed, inputs, attributes, self._outputs)  # type: ignore[no-any-return]
+            return private.run(context._handle, device, name, inputs, attributes, outputs)  # type: ignore[no-any-return]
         except private.Status as status:
             error = private.as_error(status)
         finally:
@@ -231,7 +238,7 @@ class DirectGraph(Graph):
             # Refused before anything has run.
             self._in_caller = False
             self._make_attributes(options)
-            return self.execute(inputs[: len(inputs) - len(self._captured)], context)
+            return self.execute(inputs[: len(inputs) - len(captured)], context)
         # Adds where in the user's code the operation stands.
         with private.interpolate(self._function):
             raise error from None

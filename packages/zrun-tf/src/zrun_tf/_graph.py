@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 
 _ENVIRONMENT: Final = "ZRUN_DISPATCH"
+CALLS_UNTIL_COMPILED: Final = 8
+_counting: Final = Lock()
 
 
 class Traced(NamedTuple):
@@ -32,7 +34,7 @@ class Traced(NamedTuple):
         concrete: takes the leaves of a call as inputs and returns a list of tensors.
         result: the key of the result, which those tensors are the leaves of.
         nbytes: an estimate of the memory the graph takes.
-        jit: whether XLA compiles it.
+        jit: whether XLA compiles it: not at all, as it was traced, or once it has been called often.
         shadows: private variables that the graph sets; while there are any, one call runs at a time.
     """
 
@@ -40,8 +42,21 @@ class Traced(NamedTuple):
     concrete: Any
     result: Key
     nbytes: int
-    jit: bool
+    jit: Literal["no", "now", "later"]
     shadows: Sequence[tf.Variable] = ()
+
+
+class Status:
+    """What of a graph changes, shared with who watches it.
+
+    Attributes:
+        compiled: whether XLA compiles it.
+    """
+
+    __slots__ = ("compiled",)
+
+    def __init__(self, compiled: bool) -> None:
+        self.compiled = compiled
 
 
 class Graph:
@@ -53,16 +68,18 @@ class Graph:
     Attributes:
         name: of the function, for messages.
         nbytes: an estimate of the memory it takes.
-        jit: whether XLA compiles it.
+        jit: whether XLA compiles it: not at all, as it was traced, or once it has been called often.
         finish: makes the result of a call from the tensors that the concrete function returned.
     """
 
-    __slots__ = ("__weakref__", "_concrete", "_lock", "_shadows", "finish", "jit", "name", "nbytes")
+    __slots__ = ("__weakref__", "_concrete", "_left", "_lock", "_shadows", "finish", "name", "nbytes", "status")
 
     def __init__(self, traced: Traced) -> None:
         self.name = traced.name
         self.nbytes = traced.nbytes
-        self.jit = traced.jit
+        self.status = Status(traced.jit == "now")
+        # How many calls are left until it is compiled; 0 if it is not to be.
+        self._left = CALLS_UNTIL_COMPILED if traced.jit == "later" else 0
         self._concrete = traced.concrete
         self.finish = put_together(traced.result)
         self._shadows = traced.shadows
@@ -70,11 +87,38 @@ class Graph:
 
     def __call__(self, leaves: Sequence[Any]) -> Any:
         """Run the graph."""
+        if self._left:
+            self._count()
         inputs = [to_input(leaf) for leaf in leaves]
         if self._lock is None:
             return self.finish(self._concrete(*inputs))
         with self._lock:
             return self.finish(self._concrete(*inputs))
+
+    @property
+    def compiled(self) -> bool:
+        """Whether XLA compiles it."""
+        return self.status.compiled
+
+    def _count(self) -> None:
+        """Count a call; the last one before it is compiled has that done."""
+        with _counting:
+            self._left = max(0, self._left - 1)
+            if self._left or self.status.compiled:
+                return
+            self.status.compiled = True
+        self._exchange(_compiled(self._concrete))
+
+    def _exchange(self, concrete: Any) -> None:
+        """Run another concrete function from now on, which computes the same."""
+        self._concrete = concrete
+
+
+def _compiled(concrete: Any) -> Any:
+    """A concrete function that XLA compiles, around another; the Python body does not run again."""
+    arguments, _ = concrete.structured_input_signature
+    function = tf.function(concrete, autograph=False, jit_compile=True)
+    return function.get_concrete_function(*arguments)
 
 
 def to_input(leaf: Any) -> Any:
