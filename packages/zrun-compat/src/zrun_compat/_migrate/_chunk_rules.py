@@ -65,7 +65,7 @@ def _call_setter(work: Work, assign: cst.Assign, value: str | None) -> None:
     start, end = work.tree.span(assign).start, work.tree.span(assign.value)
     if "#" in work.tree.text(Span(start, end.start)):
         raise UndecidedError("it is written with comments inside")
-    work.edits.replace(Span(start, end.start), f"{work.zrun}.run.set_chunksize(")
+    work.edits.replace(Span(start, end.start), work.filled("{zrun}.run.set_chunksize("))
     if value is None:
         work.edits.insert(end.end, ")")
     else:

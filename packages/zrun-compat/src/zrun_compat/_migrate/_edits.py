@@ -24,6 +24,7 @@ class Edits:
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
         self._changes: list[tuple[Span, str]] = []
+        self._dropped: list[cst.BaseSmallStatement] = []
 
     def replace(self, span: Span, text: str) -> None:
         """Put `text` in the place of a span."""
@@ -36,32 +37,40 @@ class Edits:
 
     def drop_statement(self, small: cst.BaseSmallStatement) -> None:
         """Take a statement away: with its line if it stands alone there and no comment follows."""
-        line = self._tree.parent(small)
-        assert isinstance(line, (cst.SimpleStatementLine, cst.SimpleStatementSuite))
-        block, span = self._tree.parent(line), self._tree.span(small)
-        siblings = list(line.body)
-        if len(siblings) > 1:
-            self._drop_among(small, siblings)
-        elif isinstance(line, cst.SimpleStatementSuite) or (
-            isinstance(block, cst.IndentedBlock) and len(block.body) == 1
-        ):
-            self.replace(span, "pass")
-        else:
-            self._drop_line(span)
+        self._dropped.append(small)
 
-    def _drop_among(self, small: cst.BaseSmallStatement, siblings: list[cst.BaseSmallStatement]) -> None:
-        index = siblings.index(small)
-        if index + 1 < len(siblings):
-            self.replace(Span(self._tree.span(small).start, self._tree.span(siblings[index + 1]).start), "")
-        else:
-            self.replace(Span(self._tree.span(siblings[index - 1]).end, self._tree.span(small).end), "")
+    def _drop_statements(self) -> None:
+        """What becomes of a line, and of a block, depends on all that goes from it."""
+        lines: dict[cst.CSTNode, list[cst.BaseSmallStatement]] = {}
+        for small in self._dropped:
+            line = self._tree.parent(small)
+            assert isinstance(line, (cst.SimpleStatementLine, cst.SimpleStatementSuite))
+            lines.setdefault(line, []).append(small)
+        blocks: dict[cst.CSTNode | None, list[cst.CSTNode]] = {}
+        for line, smalls in lines.items():
+            body = list(line.body)  # type: ignore[attr-defined]
+            spans = [self._tree.span(small) for small in body]
+            if len(smalls) < len(body):
+                self.drop_items(spans, [body.index(small) for small in smalls])
+            elif isinstance(line, cst.SimpleStatementSuite):
+                self.replace(Span(spans[0].start, spans[-1].end), "pass")
+            else:
+                blocks.setdefault(self._tree.parent(line), []).append(line)
+        for block, gone in blocks.items():
+            keeps = not isinstance(block, cst.IndentedBlock) or len(gone) < len(block.body)
+            for line in gone:
+                body = line.body  # type: ignore[attr-defined]
+                span = Span(self._tree.span(body[0]).start, self._tree.span(body[-1]).end)
+                if keeps or line is not gone[0]:
+                    self._drop_line(span)
+                else:
+                    self.replace(span, "pass")
 
     def _drop_line(self, span: Span) -> None:
-        lines = self._tree.lines
-        last = lines[span.end.line - 1]
-        rest = last[span.end.column :]
-        if rest.strip().startswith("#"):
-            self.replace(Span(span.start, Point(span.end.line, len(last) - len(rest.lstrip()))), "")
+        last = self._tree.lines[span.end.line - 1]
+        rest = last[span.end.column :].lstrip(" \t;")
+        if rest.startswith("#"):
+            self.replace(Span(span.start, Point(span.end.line, len(last) - len(rest))), "")
         else:
             self._changes.append((Span(Point(span.start.line, 0), Point(span.end.line, len(last))), ""))
 
@@ -92,9 +101,11 @@ class Edits:
     def add(self, others: Edits) -> None:
         """Make the changes of another collection too."""
         self._changes += others._changes
+        self._dropped += others._dropped
 
     def applied(self) -> str:
         """The source with all changes."""
+        self._drop_statements()
         pieces, done = [], Point(1, 0)
         for span, text in sorted(self._changes, key=lambda change: change[0]):
             assert done <= span.start, "two changes of one place"
@@ -103,6 +114,3 @@ class Edits:
         lines = self._tree.lines
         end = Point(len(lines), len(lines[-1])) if lines else Point(1, 0)
         return "".join([*pieces, cut(lines, Span(done, end)) if done < end else ""])
-
-    def __len__(self) -> int:
-        return len(self._changes)

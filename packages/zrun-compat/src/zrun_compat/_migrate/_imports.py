@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 import libcst as cst
 from libcst.metadata import GlobalScope, ImportAssignment
 
-from ._names import old_name
 from ._tree import Point
 
 if TYPE_CHECKING:
@@ -124,14 +123,20 @@ class Imports:
         line = self._tree.parent(statement)
         block = None if line is None else self._tree.parent(line)
         start = self._tree.span(statement).start
+        uses = [use.node for binding in self._uses.bindings if binding.statement is statement for use in binding.uses]
+        first_use = min((self._tree.span(node).start for node in uses), default=start)
         for given, other in self._there:
             if given != name or other is statement:
                 continue
-            before = self._tree.span(other).start < start
+            there = self._tree.span(other).start
             other_line = self._tree.parent(other)
             same_block = other_line is not None and self._tree.parent(other_line) is block
-            inside = isinstance(self._tree.scope(statement), GlobalScope)
-            if (before and same_block) or (_is_top_level(self._tree, other) and (before or not inside)):
+            if _is_top_level(self._tree, other):
+                # A function is called when the module has been run to its end.
+                in_function = not isinstance(self._tree.scope(statement), GlobalScope)
+                if in_function or there < max(start, first_use):
+                    return True
+            elif same_block and there < start:
                 return True
         return False
 
@@ -180,7 +185,7 @@ def reason_to_keep(tree: Tree, binding: Binding, *, is_package: bool) -> str | N
         is_package: whether the source is the `__init__.py` of a package.
     """
     alias = binding.alias
-    if is_package and old_name(binding.path) is not None:
+    if is_package and isinstance(binding.statement, cst.ImportFrom):
         return "others may import it from this package"
     if alias.asname is not None and alias.evaluated_alias == alias.evaluated_name:
         return "it is imported for others (`as` its own name)"

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Final
 import libcst as cst
 
 from ._names import KINDS
+from ._tree import Span
 from ._work import UndecidedError, literal
 
 if TYPE_CHECKING:
-    from ._work import Work
+    from ._tree import Span
+from ._work import Work
 
 NOT_THERE: Final = {
     "py_function": "write zrun.py_function(func, inputs, like=..., jacobian=None), which has a true derivative; `like` "
@@ -45,13 +47,14 @@ def _option(work: Work, call: cst.Call, argument: cst.Arg) -> bool:
             raise UndecidedError(f"zrun.function has no option {name}: remove it")
         return True
     if name == "cachesize":
+        if literal(argument) is None:
+            return True
         work.name_argument(argument, "max_graphs")
-        return literal(argument) is None
+        return False
     if name == "wraps":
         return _wraps(work, argument)
     if name == "func" and call.args[0] is argument and argument.keyword is not None:
-        value = work.tree.text(work.tree.span(argument.value))
-        work.edits.replace(work.argument_span(argument), value)
+        work.edits.replace(Span(work.tree.span(argument.keyword).start, work.tree.span(argument.value).start), "")
         return False
     raise UndecidedError(f"zrun.function has no option {name}, which is one of tf.function")
 

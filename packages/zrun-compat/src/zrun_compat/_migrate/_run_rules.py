@@ -48,8 +48,7 @@ def executing_eagerly(work: Work) -> None:
         raise UndecidedError(
             "write tensorflow.executing_eagerly(); the name `tf` stands for something else in this file"
         )
-    work.needs_tensorflow = True
-    work.rename(f"{work.tensorflow}.executing_eagerly", beyond=len(work.rest) - 1)
+    work.rename("{tensorflow}.executing_eagerly", beyond=len(work.rest) - 1)
 
 
 def clear_graph_cache(work: Work) -> None:

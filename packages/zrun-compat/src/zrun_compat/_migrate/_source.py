@@ -108,11 +108,10 @@ class _Module:
             self._say("check", use.node, reason)
         for binding in use.bindings:
             modules = self._modules.setdefault(binding.statement, {})
-            if work.needs_tensorflow:
-                assert self._tensorflow is not None
-                modules[TENSORFLOW[0]] = self._tensorflow
-            else:
+            if "zrun" in work.needs:
                 modules[ZRUN[0]] = self._zrun
+            if "tensorflow" in work.needs and self._tensorflow is not None:
+                modules[TENSORFLOW[0]] = self._tensorflow
 
     def _rule(self, work: Work) -> Callable[[Work], None]:
         if work.what in NOT_THERE:
@@ -135,7 +134,7 @@ class _Module:
 
     def _say_what_is_imported_for_others(self) -> None:
         for binding in self._uses.bindings:
-            if old_name(binding.path) is None:
+            if old_name(binding.path) is None and binding.path != "zrun_compat":
                 continue
             kept = reason_to_keep(self._tree, binding, is_package=self._is_package)
             if kept is None and not binding.uses:
@@ -145,7 +144,9 @@ class _Module:
 
     def _say_where_zfit_is_left(self) -> None:
         rewritten = any(use.decided and of_package(use.path, "zfit") for use in self._uses.uses)
-        left = [use.node for use in self._uses.uses if not use.decided and of_package(use.path, "zfit")]
+        left = [
+            use.node for use in self._uses.uses if old_name(use.path) is None and of_package(use.path, "zfit")
+        ]
         if rewritten and left:
             self._say("check", min(left, key=lambda node: self._tree.span(node).start), _STILL_ZFIT)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import libcst as cst
 from libcst.metadata import ImportAssignment
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from libcst.metadata import Access
 
     from ._tree import Tree
+
+
+_IN_STRING: Final = "it is named in an annotation that is a string, which is not rewritten"
 
 
 @dataclass(eq=False)
@@ -111,7 +114,7 @@ class Uses:
         bindings.sort(key=lambda binding: self._tree.span(binding.statement).start)
         path = bindings[0].path
         if isinstance(access.node, cst.BaseString):
-            return Use(bindings, [access.node], path, stays="it is named in an annotation that is a string")
+            return Use(bindings, [access.node], path, stays=_IN_STRING)
         # An access of `zfit.z` names the module that `import zfit.z` binds.
         chain = list(_dots_within(access.node, self._tree))
         stays = None

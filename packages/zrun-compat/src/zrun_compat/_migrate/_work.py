@@ -35,7 +35,7 @@ class Work:
         rest: the attributes taken from it.
         edits: the changes so far.
         checks: what a person has to look at although it was rewritten.
-        needs_tensorflow: whether the changes speak of TensorFlow.
+        needs: which of zrun and TensorFlow the changes speak of.
     """
 
     def __init__(self, tree: Tree, use: Use, zrun: str, tensorflow: str | None) -> None:
@@ -45,7 +45,7 @@ class Work:
         self.what, self.rest = found
         self.edits = Edits(tree)
         self.checks: list[str] = []
-        self.needs_tensorflow = False
+        self.needs: set[str] = set()
 
     # -- how it stands in the code ----------------------------------------------------------------------------------
 
@@ -102,29 +102,34 @@ class Work:
         """Write `new` for the chain, without its last attributes.
 
         Args:
-            new: the new text; `{zrun}` stands for the name of zrun.
+            new: the new text; `{zrun}` and `{tensorflow}` stand for the names of these.
             beyond: how many attributes at the end are left alone.
         """
         node = self.use.up_to(beyond)
         span = self.tree.span(node)
         if any(getattr(part, "lpar", ()) for part in self.use.chain[:-1]) or "#" in self.tree.text(span):
             raise UndecidedError("it is written with parentheses or comments inside of the name")
-        self.edits.replace(span, new.format(zrun=self.zrun))
+        self.edits.replace(span, self.filled(new))
 
     def write_comparison(self, new: str, node: cst.CSTNode) -> None:
         """Write a comparison for an expression, in parentheses unless it stands where none are needed.
 
         Args:
-            new: the comparison; `{zrun}` stands for the name of zrun.
+            new: the comparison, as for `rename`.
             node: the expression.
         """
         parent = self.tree.parent(node)
-        free = isinstance(parent, (cst.Assign, cst.Return, cst.If, cst.While, cst.Assert, cst.Arg, cst.Expr))
+        free = isinstance(parent, (cst.AnnAssign, cst.Assign, cst.Return, cst.If, cst.While, cst.Assert, cst.Arg, cst.Expr))
         free = free and not (isinstance(parent, cst.Arg) and parent.star)
         if getattr(node, "lpar", ()) or "#" in self.tree.text(self.tree.span(node)):
             raise UndecidedError("it is written with parentheses or comments around or inside of the name")
-        text = new.format(zrun=self.zrun)
+        text = self.filled(new)
         self.edits.replace(self.tree.span(node), text if free else f"({text})")
+
+    def filled(self, new: str) -> str:
+        """Fill in the names of zrun and TensorFlow, and remember that they are needed."""
+        self.needs |= {name for name in ("zrun", "tensorflow") if f"{{{name}}}" in new}
+        return new.format(zrun=self.zrun, tensorflow=self.tensorflow)
 
     def drop_arguments(self, call: cst.Call, dropped: Iterable[cst.Arg]) -> None:
         """Take arguments out of a call."""

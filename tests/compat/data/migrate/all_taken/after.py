@@ -1,0 +1,4 @@
+import zfit
+
+zrun = zrun_tf = 3
+zfit.run.set_graph_mode(False)

@@ -1,0 +1,14 @@
+from zfit import run
+import zrun_tf as zrun
+
+zrun.run.clear_graph_cache()
+zrun.run.clear_graph_cache(release_memory=True)
+zrun.run.clear_graph_cache()
+zrun.run.set_graph_cache_size(graphs=20)
+zrun.run.set_graph_cache_size(graphs=20)
+zrun.run.set_graph_cache_size(graphs=256)
+zrun.run.set_graph_cache_size(graphs=256)
+zrun.run.clear_graph_cache()
+for clear in [zrun.run.clear_graph_cache, zrun.run.clear_graph_cache]:
+    clear()
+resize = run.set_graph_cache_size
