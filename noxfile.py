@@ -194,7 +194,7 @@ def lint(session: nox.Session) -> None:
 @nox.session(python=TENSORFLOW_PYTHON)
 def types(session: nox.Session) -> None:
     """Check the types of the three packages with mypy in strict mode."""
-    session.install(*_group("types"), "numpy>=1.26,<3", "typing-extensions", "click", "rich", "matplotlib")
+    session.install(*_group("types"), "numpy>=1.26,<3", "typing-extensions", "click", "libcst", "rich", "matplotlib")
     session.run("mypy", *session.posargs)
 
 

@@ -19,10 +19,10 @@ EXTRAS = {
     # rich asks an object for `__rich__`, so it is there when that runs.
     "zrun_core": {"pytest", "rich"},
     "zrun_tf": {"click", "matplotlib", "rich", "scipy", "tqdm"},
-    "zrun_compat": {"libcst"},
+    "zrun_compat": {"click", "libcst", "tqdm"},
 }
 # Modules that only an extra makes usable: they may import it at the top.
-EXTRA_MODULES = ("zrun_core/_pytest_plugin.py", "zrun_tf/cli/", "zrun_compat/migrate.py")
+EXTRA_MODULES = ("zrun_core/_pytest_plugin.py", "zrun_tf/cli/", "zrun_compat/_migrate/")
 PRIVATE_TENSORFLOW_MODULE = "zrun_tf/_dispatch.py"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 from functools import partial
 from pathlib import Path
@@ -96,8 +97,8 @@ def command(paths: tuple[Path, ...], *, check: bool, diff: bool, quiet: bool) ->
         except Exception as error:  # noqa: BLE001 - one file must not keep the others from being migrated
             totals.failed += 1
             say(
-                f"{_shown(path)}: error: nothing was changed: {type(error).__name__}: {error}. This is a fault of "
-                f"zrun-migrate; please report it with the file."
+                f"{_shown(path)}: error: nothing was changed: {_described(error)}. This is a fault of zrun-migrate; "
+                f"please report it with the file."
             )
     if not quiet:
         click.echo(_summary(totals, dry=check or diff), err=diff)
@@ -133,15 +134,23 @@ def _write(path: Path, text: Text, done: Migration) -> None:
     write(path, data)
 
 
+def _described(error: Exception) -> str:
+    name = type(error).__name__
+    try:
+        return f"{name}: {error}"
+    except Exception:  # noqa: BLE001 - it holds the tree of the whole source, which cannot always be shown
+        return name
+
+
 def _shown(path: Path) -> str:
     # A name may hold bytes that are no text.
     return path.as_posix().encode("utf-8", errors="backslashreplace").decode("utf-8")
 
 
 def _patch(name: str, old: str, new: str) -> str:
-    lines = difflib.unified_diff(
-        old.splitlines(keepends=True), new.splitlines(keepends=True), f"a/{name.lstrip('/')}", f"b/{name.lstrip('/')}"
-    )
+    # Programs that apply patches know one kind of line end; str.splitlines knows many.
+    before, after = (re.findall(r"[^\n]*\n|[^\n]+", text) for text in (old, new))
+    lines = difflib.unified_diff(before, after, f"a/{name.lstrip('/')}", f"b/{name.lstrip('/')}")
     return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
 
 

@@ -81,7 +81,10 @@ def decode(data: bytes, *, notebook: bool) -> Text:
         try:
             encoding, _ = tokenize.detect_encoding(iter(data.splitlines(keepends=True)).__next__)
         except SyntaxError as error:
-            raise UnreadableSourceError(str(error.msg)) from None
+            # Said better below, with the line.
+            encoding = "utf-8"
+            if not str(error.msg).startswith("invalid or missing"):
+                raise UnreadableSourceError(str(error.msg)) from None
     encoding = "utf-8" if mark else encoding
     try:
         text = data.removeprefix(mark).decode(encoding)

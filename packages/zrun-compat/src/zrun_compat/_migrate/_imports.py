@@ -192,6 +192,8 @@ def reason_to_keep(tree: Tree, binding: Binding, *, is_package: bool) -> str | N
     name = binding.name.partition(".")[0]
     if _is_exported(tree, name):
         return "it is listed in __all__"
+    if any(not access.referents for scope in tree.scopes() for access in scope.accesses[name]):
+        return "it is used where the import may not have been run"
     if _in_type_comment(tree, name):
         return "a type comment names it"
     return None

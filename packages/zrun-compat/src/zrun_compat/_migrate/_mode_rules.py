@@ -103,7 +103,7 @@ def set_mode_default(work: Work) -> None:
 def set_graph_mode(work: Work) -> None:
     """`run.set_graph_mode(graph, *, set_backend)`."""
     call, block = _call_and_form(work)
-    given = named(call, ("graph",))
+    given = named(call, ("graph",), ("set_backend",))
     switch = given.get("set_backend")
     work.rename("{zrun}.run.using" if block else "{zrun}.run.set_mode")
     if switch is not None:
@@ -136,8 +136,6 @@ def set_autograd_mode(work: Work) -> None:
 
 def _set_part(work: Work, call: cst.Call, name: str, default: str, argument: cst.Arg | None) -> None:
     if argument is None:
-        if call.args:
-            raise UndecidedError(f"it has arguments, but none for {name}")
         work.give_argument(call, f"{name}={default}")
         return
     _check_kinds(argument)

@@ -11,8 +11,7 @@ from ._tree import Span
 from ._work import UndecidedError, literal
 
 if TYPE_CHECKING:
-    from ._tree import Span
-from ._work import Work
+    from ._work import Work
 
 NOT_THERE: Final = {
     "py_function": "write zrun.py_function(func, inputs, like=..., jacobian=None), which has a true derivative; `like` "

@@ -74,9 +74,9 @@ def set_graph_cache_size(work: Work) -> None:
     if call is None:
         raise UndecidedError("it is passed on without being called: write zrun.run.set_graph_cache_size(graphs=...)")
     work.rename("{zrun}.run.set_graph_cache_size")
-    given = named(call, ("size",))
+    given = named(call, ("size", "bytes"), ("graphs",))
     if "graphs" in given or "bytes" in given:
-        if "size" in given:
+        if "size" in given and given["size"].keyword is not None:
             work.name_argument(given["size"], "graphs")
         return
     if not call.args:

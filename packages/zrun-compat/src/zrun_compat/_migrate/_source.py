@@ -144,9 +144,7 @@ class _Module:
 
     def _say_where_zfit_is_left(self) -> None:
         rewritten = any(use.decided and of_package(use.path, "zfit") for use in self._uses.uses)
-        left = [
-            use.node for use in self._uses.uses if old_name(use.path) is None and of_package(use.path, "zfit")
-        ]
+        left = [use.node for use in self._uses.uses if old_name(use.path) is None and of_package(use.path, "zfit")]
         if rewritten and left:
             self._say("check", min(left, key=lambda node: self._tree.span(node).start), _STILL_ZFIT)
 

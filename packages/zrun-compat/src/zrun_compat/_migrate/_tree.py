@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import warnings
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import libcst as cst
@@ -19,6 +21,9 @@ N = TypeVar("N", bound=cst.CSTNode)
 
 # The line ends of Python; str.splitlines knows others.
 _LINE: Final = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
+
+
+_TOO_DEEP: Final = "the code is nested too deeply to be read"
 
 
 class Point(NamedTuple):
@@ -47,6 +52,7 @@ class Tree:
 
     def __init__(self, source: str) -> None:
         self.lines = _LINE.findall(source)
+        _refuse_deep_nesting(source)
         try:
             wrapper = MetadataWrapper(cst.parse_module(source), unsafe_skip_copy=True)
             self.module = wrapper.module
@@ -55,8 +61,9 @@ class Tree:
             self._scopes = wrapper.resolve(ScopeProvider)
         except cst.ParserSyntaxError as error:
             raise UnreadableSourceError(_first_line(error.message), error.raw_line, error.raw_column + 1) from None
-        except RecursionError:
-            raise UnreadableSourceError("the code is nested too deeply to be read") from None
+        except (KeyError, RecursionError):
+            # The position provider makes the one of the other.
+            raise UnreadableSourceError(_TOO_DEEP) from None
         # libcst leaves a form feed out, and with it a column.
         self._shown = _LINE.findall(self.module.code)
 
@@ -114,6 +121,20 @@ def cut(lines: list[str], span: Span) -> str:
     if first == last:
         return lines[first - 1][start:end] if first <= len(lines) else ""
     return "".join([lines[first - 1][start:], *lines[first : last - 1], lines[last - 1][:end] if end else ""])
+
+
+def _refuse_deep_nesting(source: str) -> None:
+    """Code that Python itself cannot take overflows the stack of libcst's parser, which ends the process."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ast.parse(source)
+    except (MemoryError, RecursionError):
+        raise UnreadableSourceError(_TOO_DEEP) from None
+    except (SyntaxError, ValueError) as error:
+        # Other code may be of a later Python than this one, which libcst reads.
+        if "too many" in str(error):
+            raise UnreadableSourceError(_TOO_DEEP, getattr(error, "lineno", None), 1) from None
 
 
 def _first_line(message: str) -> str:

@@ -101,9 +101,10 @@ class Uses:
 
     def _find_uses(self) -> Iterator[Use]:
         seen = set()
-        for assignment in list(self._of_assignment):
+        for assignment in self._of_assignment:
             for access in assignment.references:  # type: ignore[attr-defined]
-                if access.node not in seen:
+                # An access above the import may be of something else.
+                if access.node not in seen and any(found in self._of_assignment for found in access.referents):
                     seen.add(access.node)
                     yield self._use(access)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import libcst as cst
 
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
     from ._tree import Tree
     from ._uses import Use
+
+
+# What holds a comparison without parentheses around it.
+_HOLDERS: Final = (cst.AnnAssign, cst.Assign, cst.Return, cst.If, cst.While, cst.Assert, cst.Arg, cst.Expr)
 
 
 class UndecidedError(Exception):
@@ -119,7 +123,7 @@ class Work:
             node: the expression.
         """
         parent = self.tree.parent(node)
-        free = isinstance(parent, (cst.AnnAssign, cst.Assign, cst.Return, cst.If, cst.While, cst.Assert, cst.Arg, cst.Expr))
+        free = isinstance(parent, _HOLDERS)
         free = free and not (isinstance(parent, cst.Arg) and parent.star)
         if getattr(node, "lpar", ()) or "#" in self.tree.text(self.tree.span(node)):
             raise UndecidedError("it is written with parentheses or comments around or inside of the name")
@@ -174,15 +178,16 @@ class Work:
         self.edits.insert(Point(start.line, start.column + len(inside)), text)
 
 
-def named(call: cst.Call, parameters: Sequence[str]) -> dict[str, cst.Arg]:
+def named(call: cst.Call, parameters: Sequence[str], keywords: Sequence[str] = ()) -> dict[str, cst.Arg]:
     """The arguments of a call by the names of the parameters they are for.
 
     Args:
         call: the call.
-        parameters: the parameters that can be given by position, in their order; others are given by keyword.
+        parameters: the parameters that can be given by position, in their order.
+        keywords: the parameters that can be given by keyword only.
 
     Raises:
-        UndecidedError: there are arguments with stars, or more than there are parameters.
+        UndecidedError: there are arguments with stars, or some that the old name never took.
     """
     found: dict[str, cst.Arg] = {}
     for index, argument in enumerate(call.args):
@@ -192,7 +197,10 @@ def named(call: cst.Call, parameters: Sequence[str]) -> dict[str, cst.Arg]:
             )
         if argument.keyword is None and index >= len(parameters):
             raise UndecidedError("it has more arguments than the old name took")
-        found[parameters[index] if argument.keyword is None else argument.keyword.value] = argument
+        name = parameters[index] if argument.keyword is None else argument.keyword.value
+        if name in found or name not in (*parameters, *keywords):
+            raise UndecidedError(f"the old name took no argument {name} here")
+        found[name] = argument
     return found
 
 

@@ -42,3 +42,11 @@ def nonlocal_one():
 
 kept = run
 kept.set_autograd_mode(True)
+
+
+def too_early():
+    for number in range(2):
+        if number:
+            late.set_graph_mode(False)
+        from zfit import run as late
+        zrun.run.set_mode(graph=False)
