@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from zrun_core._version import __version__ as __version__
 
     from . import execution as execution
+    from . import migrate as migrate
     from ._deprecate import RemovedNameError as RemovedNameError
     from ._deprecate import ZrunDeprecationWarning as ZrunDeprecationWarning
     from ._run import RunManager as RunManager
@@ -33,10 +34,11 @@ _HOME = {
     "ZrunDeprecationWarning": "zrun_compat._deprecate",
     "__version__": "zrun_core._version",
     "execution": "zrun_compat.execution",
+    "migrate": "zrun_compat.migrate",
     "run": "zrun_compat._run",
 }
 
-__all__ = ["RemovedNameError", "RunManager", "ZrunDeprecationWarning", "__version__", "execution", "run"]
+__all__ = ["RemovedNameError", "RunManager", "ZrunDeprecationWarning", "__version__", "execution", "migrate", "run"]
 
 
 def __getattr__(name: str) -> Any:
