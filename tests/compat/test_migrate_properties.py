@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zrun_compat.migrate import migrate_source
@@ -99,6 +99,7 @@ def is_python(source):
     return True
 
 
+@settings(max_examples=60)
 @given(SOURCES.filter(is_python))
 def test_it_is_python_and_doing_it_again_changes_nothing(source):
     done = migrate_source(source)
@@ -112,6 +113,7 @@ def test_it_is_python_and_doing_it_again_changes_nothing(source):
         assert done.source == source
 
 
+@settings(max_examples=60)
 @given(SOURCES.filter(is_python))
 def test_an_old_name_is_rewritten_or_reported(source):
     done = migrate_source(source)

@@ -18,7 +18,7 @@ from ._names import SAME, of_package, old_name, worth_reading
 from ._other_rules import NOT_THERE, eval_object, function, manager, run_manager
 from ._places import Migration, Place, UnreadableSourceError
 from ._run_rules import GONE, RUN_RULES, renamed
-from ._tree import Tree
+from ._tree import Tree, parse
 from ._uses import Uses
 from ._work import UndecidedError, Work
 
@@ -157,7 +157,7 @@ def _check(old: str, new: str) -> None:
     """The new source has to be Python wherever the old one was."""
     if old == new:
         return
-    Tree(new)
+    parse(new)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

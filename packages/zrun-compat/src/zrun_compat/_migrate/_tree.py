@@ -8,7 +8,14 @@ import warnings
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import libcst as cst
-from libcst.metadata import MetadataWrapper, ParentNodeProvider, PositionProvider, ScopeProvider
+from libcst.metadata import (
+    ExpressionContext,
+    ExpressionContextProvider,
+    MetadataWrapper,
+    ParentNodeProvider,
+    PositionProvider,
+    ScopeProvider,
+)
 
 from ._places import UnreadableSourceError
 
@@ -52,15 +59,13 @@ class Tree:
 
     def __init__(self, source: str) -> None:
         self.lines = _LINE.findall(source)
-        _refuse_deep_nesting(source)
+        wrapper = MetadataWrapper(parse(source), unsafe_skip_copy=True)
         try:
-            wrapper = MetadataWrapper(cst.parse_module(source), unsafe_skip_copy=True)
             self.module = wrapper.module
             self._positions = wrapper.resolve(PositionProvider)
             self._parents = wrapper.resolve(ParentNodeProvider)
+            self._contexts = wrapper.resolve(ExpressionContextProvider)
             self._scopes = wrapper.resolve(ScopeProvider)
-        except cst.ParserSyntaxError as error:
-            raise UnreadableSourceError(_first_line(error.message), error.raw_line, error.raw_column + 1) from None
         except (KeyError, RecursionError):
             # The position provider makes the one of the other.
             raise UnreadableSourceError(_TOO_DEEP) from None
@@ -70,6 +75,10 @@ class Tree:
     def parent(self, node: cst.CSTNode) -> cst.CSTNode | None:
         """The node that holds a node; None for the module."""
         return self._parents.get(node)
+
+    def is_written(self, node: cst.CSTNode) -> bool:
+        """Whether a name, attribute or item is assigned to or deleted, alone or in a tuple."""
+        return self._contexts.get(node, ExpressionContext.LOAD) is not ExpressionContext.LOAD
 
     def nodes(self, kind: type[N]) -> Iterator[N]:
         """All nodes of a kind, in no particular order."""
@@ -121,6 +130,21 @@ def cut(lines: list[str], span: Span) -> str:
     if first == last:
         return lines[first - 1][start:end] if first <= len(lines) else ""
     return "".join([lines[first - 1][start:], *lines[first : last - 1], lines[last - 1][:end] if end else ""])
+
+
+def parse(source: str) -> cst.Module:
+    """Parse a source.
+
+    Raises:
+        UnreadableSourceError: it is no Python that the installed version of libcst reads.
+    """
+    _refuse_deep_nesting(source)
+    try:
+        return cst.parse_module(source)
+    except cst.ParserSyntaxError as error:
+        raise UnreadableSourceError(_first_line(error.message), error.raw_line, error.raw_column + 1) from None
+    except RecursionError:
+        raise UnreadableSourceError(_TOO_DEEP) from None
 
 
 def _refuse_deep_nesting(source: str) -> None:

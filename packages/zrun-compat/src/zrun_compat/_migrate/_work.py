@@ -85,11 +85,7 @@ class Work:
         node, parent = self.use.node, self.parent
         while isinstance(parent, (cst.Attribute, cst.Subscript)) and parent.value is node:
             node, parent = parent, self.tree.parent(parent)
-        if isinstance(parent, (cst.AnnAssign, cst.AugAssign)):
-            return parent.target is node
-        return isinstance(parent, (cst.AssignTarget, cst.Del, cst.For, cst.NamedExpr)) and (
-            getattr(parent, "iter", None) is not node
-        )
+        return self.tree.is_written(node)
 
     @property
     def assignment(self) -> cst.Assign | None:

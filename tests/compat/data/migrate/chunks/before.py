@@ -18,3 +18,8 @@ zfit.run.chunking.active = True
 zfit.run.chunking.active = bool(1)
 zfit.run.chunking.rows = 5
 limit = zfit.run.MAX_CHUNK_SIZE
+zfit.run.chunking.active, [zfit.run.chunking.max_n_points] = True, [5]
+zfit.run.chunking.max_n_points += 1
+both = zfit.run.chunking.active = True
+for zfit.run.chunking.active in [True]:
+    pass
