@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from itertools import chain, count
 from threading import RLock
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import finalize
 
 import numpy as np
 import tensorflow as tf
 
-from ._shadow import shadow_of
+from ._shadow import borrow_shadow, give_back_shadows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,7 +55,7 @@ class Bound:
         variables: one for each parameter, or none.
     """
 
-    __slots__ = ("_shadows", "layout", "variables")
+    __slots__ = ("__weakref__", "_shadows", "layout", "variables")
 
     def __init__(self, layout: Layout, variables: Sequence[tf.Variable]) -> None:
         self.layout = layout
@@ -64,7 +65,9 @@ class Bound:
     def shadow(self, index: int) -> tf.Variable:
         """A private variable that graphs set instead of the user's; the same one each time."""
         if index not in self._shadows:
-            self._shadows[index] = shadow_of(self.variables[index])
+            if not self._shadows:
+                finalize(self, give_back_shadows, self._shadows).atexit = False
+            self._shadows[index] = borrow_shadow(self.variables[index])
         return self._shadows[index]
 
     def call(self, loss: Callable[..., Any], x: tf.Tensor, data: Mapping[str, Any]) -> Any:

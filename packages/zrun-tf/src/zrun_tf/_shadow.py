@@ -7,6 +7,7 @@ the user's variables hold what they held before, whatever happens inside, and ot
 
 from __future__ import annotations
 
+from collections import defaultdict
 from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import chain
@@ -18,7 +19,7 @@ import tensorflow as tf
 from zrun_core.errors import StructureError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 
 
 class AfterTracing:
@@ -42,6 +43,41 @@ def shadow_of(variable: tf.Variable) -> tf.Variable:
     shadow = tf.Variable(variable, dtype=variable.dtype, trainable=variable.trainable, name="zrun_shadow")
     shadow.zrun_original = ref(variable)
     return shadow
+
+
+# Shadows that nobody uses, by what tells them apart: making a variable takes longer than a step of a minimiser.
+_free: Final[dict[Hashable, list[tf.Variable]]] = defaultdict(list)
+_MOST_FREE: Final = 256
+
+
+def borrow_shadow(variable: tf.Variable) -> tf.Variable:
+    """A shadow whose value is to be set before it is read; given back with `give_back_shadows`.
+
+    Args:
+        variable: what it stands for.
+    """
+    try:
+        shadow = _free[_like(variable)].pop()
+    except IndexError:
+        return shadow_of(variable)
+    shadow.zrun_original = ref(variable)
+    return shadow
+
+
+def give_back_shadows(shadows: Mapping[int, tf.Variable]) -> None:
+    """Have shadows used again by others.
+
+    Args:
+        shadows: nobody may use them any more.
+    """
+    for shadow in shadows.values():
+        free = _free[_like(shadow)]
+        if len(free) < _MOST_FREE:
+            free.append(shadow)
+
+
+def _like(variable: tf.Variable) -> Hashable:
+    return variable.dtype, tuple(variable.shape), variable.trainable, variable.device
 
 
 def ask(variables: Iterable[tf.Variable], callback: Callable[[Any], None]) -> None:
