@@ -25,6 +25,8 @@ from zrun_core import _lease_queue, _leases, _locks
 from zrun_core._leases import CpuPool, Lease
 from zrun_core.errors import CpuError, CpuLeaseTimeoutError, ZrunError
 
+from .stepping import at_every_step, elsewhere, happens_at, interrupted_at
+
 LONG = 60
 
 
@@ -700,31 +702,6 @@ def test_resizing_while_threads_lease_loses_no_cpu():
 FILES = (_leases.__file__, _lease_queue.__file__, _locks.__file__)
 
 
-def interrupt_at(step, action):
-    """Run `action`, raising KeyboardInterrupt at its `step`-th event, where a signal can come in; False if it ended.
-
-    A signal handler runs when a Python function begins and when a C function returns.
-    """
-    seen = 0
-
-    def profile(frame, event, argument):
-        nonlocal seen
-        if event in ("call", "c_return") and frame.f_code.co_filename in FILES:
-            seen += 1
-            if seen == step:
-                sys.setprofile(None)
-                raise KeyboardInterrupt
-
-    sys.setprofile(profile)
-    try:
-        action()
-    except KeyboardInterrupt:
-        return True
-    finally:
-        sys.setprofile(None)
-    return False
-
-
 @pytest.mark.parametrize("shared", [False, True])
 def test_an_interrupt_at_any_step_loses_no_cpu(shared, tmp_path):
     if shared:
@@ -735,17 +712,16 @@ def test_an_interrupt_at_any_step_loses_no_cpu(shared, tmp_path):
         with pool.acquire(2, timeout=LONG, shared=shared) as cpus:
             assert cpus == 2
 
-    for step in range(1, 1000):
-        interrupted = interrupt_at(step, lease)
+    def try_step(step):
+        interrupted = interrupted_at(step, FILES, lease) is not None
         gc.collect()
         assert pool.available == 3, f"step {step}"
         assert not pool._queue.requests
         with CpuPool(3, lock_directory=tmp_path / "locks").acquire(timeout=0, shared=shared) as cpus:
             assert cpus == 3, f"step {step}"
-        if not interrupted:
-            break
-    assert step > 20, "too few steps for the interrupt to have come everywhere"
-    assert not interrupted
+        return interrupted
+
+    at_every_step(20, try_step)
 
 
 def test_an_interrupt_while_giving_back_costs_no_waiting_thread_its_turn(monkeypatch):
@@ -753,7 +729,7 @@ def test_an_interrupt_while_giving_back_costs_no_waiting_thread_its_turn(monkeyp
     monkeypatch.setattr(_lease_queue, "_LOOK_AGAIN", 0.01)
     pool = CpuPool(1)
 
-    for step in range(1, 1000):
+    def try_step(step):
         acquisition = pool.acquire()
         acquisition.__enter__()
         served = []
@@ -764,15 +740,96 @@ def test_an_interrupt_while_giving_back_costs_no_waiting_thread_its_turn(monkeyp
 
         with running(waiter):
             wait_until(lambda: n_waiting(pool) == 1)
-            interrupted = interrupt_at(step, partial(acquisition.__exit__, None, None, None))
+            interrupted = interrupted_at(step, FILES, partial(acquisition.__exit__, None, None, None)) is not None
             del acquisition
             gc.collect()
         assert served == [True]
         assert pool.available == 1
-        if not interrupted:
-            break
-    assert step > 5
-    assert not interrupted
+        return interrupted
+
+    at_every_step(5, try_step)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_finalizer_at_any_step_loses_no_cpu_and_waits_for_nobody(shared, tmp_path):
+    # This used to wait for ever for the lock that the interrupted thread held.
+    if shared:
+        pytest.importorskip("fcntl", reason="shared leases need the file locks of POSIX")
+    pool = CpuPool(3, lock_directory=tmp_path / "locks")
+    refused = []
+
+    def ask(timeout, error):
+        try:
+            with pool.acquire(1, timeout=timeout, shared=shared):
+                pass
+        except ZrunError as raised:
+            refused.append((type(raised) is error, str(raised)))
+
+    def try_step(step):
+        held = pool.acquire(1, shared=shared)
+        lease = held.__enter__()
+
+        def finalizer():
+            lease.release()
+            assert lease.released
+            pool.resize(3)
+            assert 0 <= pool.available <= 3
+            assert "of 3 CPUs" in pool.explain()
+            ask(0, CpuLeaseTimeoutError)
+            ask(None, CpuError)
+
+        def work():
+            with pool.acquire(2, timeout=LONG, shared=shared) as cpus:
+                assert cpus == 2
+
+        came = elsewhere(lambda: happens_at(step, FILES, finalizer, work))
+        held.__exit__(None, None, None)
+        assert pool.available == 3
+        assert not pool._queue.requests
+        with CpuPool(3, lock_directory=tmp_path / "locks").acquire(timeout=0, shared=shared) as cpus:
+            assert cpus == 3
+        return came
+
+    at_every_step(20, try_step)
+    assert refused
+    assert all(right and "in the middle of this thread's own work on the pool" in text for right, text in refused)
+
+
+def test_what_a_finalizer_gives_back_while_a_deadlock_is_looked_for_is_found(monkeypatch):
+    monkeypatch.setattr(_lease_queue, "_LOOK_AGAIN", 0.01)
+    outcomes = set()
+
+    def try_step(step):
+        pool = CpuPool(1)
+        outer = pool.acquire()
+        came = []
+
+        def work():
+            lease = outer.__enter__()
+
+            def finalizer():
+                came.append(step)
+                lease.release()
+
+            def ask_again():
+                with pool.acquire() as cpus:
+                    assert cpus == 1
+
+            try:
+                happens_at(step, FILES, finalizer, ask_again)
+            except CpuError:
+                # Given back when the answer had been found already, or never.
+                return "refused"
+            return "granted"
+
+        outcomes.add(elsewhere(work))
+        outer.__exit__(None, None, None)
+        assert pool.available == 1
+        assert not pool._queue.requests
+        return came
+
+    at_every_step(20, try_step)
+    assert outcomes == {"granted", "refused"}
 
 
 SIGNALS = """

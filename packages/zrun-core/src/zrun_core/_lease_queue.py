@@ -3,6 +3,10 @@
 It has to survive an interrupt (Ctrl-C) between any two steps. Therefore the requests themselves are the only record,
 what is free is computed from them, one assignment turns a waiting request into one that holds, and everything that
 takes a request away can be done again.
+
+It has to survive as well that a finalizer or signal handler calls it in the middle of its own work, when the thread
+that would have to wait for the lock is the one that holds it. Such a call leaves a mark on the request it gives back,
+and whoever it interrupted does the rest.
 """
 
 from __future__ import annotations
@@ -10,13 +14,19 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from ._fork import renewed_in_child
 from .errors import CpuError, CpuLeaseTimeoutError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ._locks import CpuLocks
+
+T = TypeVar("T")
 
 # Waiters look again after this many seconds, in case an interrupt hit the thread that should have woken them.
 _LOOK_AGAIN = 1.0
@@ -48,7 +58,18 @@ class Request:
         owner: the object that has to give the CPUs back; once it is gone, they are free.
     """
 
-    __slots__ = ("error", "gate", "locks", "max_cpu", "numbers", "owner", "thread", "thread_name", "timeout")
+    __slots__ = (
+        "error",
+        "gate",
+        "given_back",
+        "locks",
+        "max_cpu",
+        "numbers",
+        "owner",
+        "thread",
+        "thread_name",
+        "timeout",
+    )
 
     def __init__(self, max_cpu: int, timeout: float, locks: CpuLocks | None, owner: object) -> None:
         self.max_cpu = max_cpu
@@ -57,6 +78,7 @@ class Request:
         # An interrupt can hit the owner's __exit__ before its first step, or its __del__, if there were one.
         self.owner = weakref.ref(owner)
         self.numbers: tuple[int, ...] = ()
+        self.given_back = False
         self.error: CpuError | None = None
         # Closed while waiting; whoever grants the wish opens it.
         self.gate = threading.Lock()
@@ -68,6 +90,15 @@ class Request:
     def waits_forever(self) -> bool:
         """Whether it has nothing yet and will not give up."""
         return not self.numbers and self.timeout == _FOREVER
+
+    @property
+    def is_over(self) -> bool:
+        """Whether what it holds, or its place in the queue, is free for others."""
+        return self.given_back or self.owner() is None
+
+
+class _AtWork(Exception):  # noqa: N818 - never leaves this module
+    """A finalizer or signal handler asks for something while the thread it runs in is at work on the queue."""
 
 
 class LeaseQueue:
@@ -83,6 +114,7 @@ class LeaseQueue:
         self.n_cpu = n_cpu
         self.requests: dict[Request, None] = {}
         self.lock = threading.Lock()
+        self._here = threading.local()
         renewed_in_child.add(self)
 
     def renew(self) -> None:
@@ -92,6 +124,7 @@ class LeaseQueue:
                 request.locks.forget()
         self.requests = {}
         self.lock = threading.Lock()
+        self._here = threading.local()
 
     def wait(self, request: Request) -> None:
         """Put a request in the queue and return when it holds CPUs.
@@ -102,47 +135,79 @@ class LeaseQueue:
         """
         deadline = time.monotonic() + request.timeout
         pause = _LOOK_AGAIN if request.locks is None else _LOOK_AGAIN_SHARED
-        with self.lock:
-            self.requests[request] = None
-            self._dispatch()
-            self._refuse_deadlock(request)
+        try:
+            self._alone(partial(self._join, request))
+        except _AtWork:
+            raise (CpuError if request.timeout == _FOREVER else CpuLeaseTimeoutError)(
+                "acquire: a finalizer or signal handler asks for CPUs in the middle of this thread's own work on the "
+                "pool, which can go on only after it. Do it in a thread of its own."
+            ) from None
         while not request.numbers:
             if request.error is not None:
                 raise request.error
             remaining = deadline - time.monotonic()
             if remaining > 0:
                 request.gate.acquire(timeout=min(pause, remaining))
-            with self.lock:
-                self._dispatch()
-                if remaining <= 0 and not request.numbers:
-                    raise CpuLeaseTimeoutError(
-                        f"acquire: no CPU became free within {request.timeout:g} s. {self._explain(request)} "
-                        "Give a longer timeout, or end another lease first."
-                    )
+            self._alone(partial(self._look_again, request, is_late=remaining <= 0))
 
     def release(self, request: Request) -> None:
         """Give back what a request holds, or take it out of the queue; without effect when that was done before."""
-        with self.lock:
-            self._forget(request)
-            self._dispatch()
+        request.given_back = True
+        self._settle()
+
+    def is_out(self, request: Request) -> bool:
+        """Whether a request holds CPUs, or waits for them."""
+        return request in self.requests and not request.given_back
 
     def resize(self, n_cpu: int) -> None:
         """Change the number of CPUs, and grant what that makes free."""
-        with self.lock:
-            self.n_cpu = n_cpu
-            self._dispatch()
+        self.n_cpu = n_cpu
+        self._settle()
 
     def available(self) -> int:
         """How many CPUs are free."""
-        with self.lock:
-            self._dispatch()
-            return self._free()[0]
+        self._settle()
+        return self._free()[0]
 
     def explain(self) -> str:
         """Who holds what, as a sentence."""
-        with self.lock:
-            self._dispatch()
-            return self._explain()
+        self._settle()
+        return self._explain()
+
+    def _alone(self, work: Callable[[], T]) -> T:
+        """Do something with the lock held.
+
+        Raises:
+            _AtWork: this thread holds it already, further down.
+        """
+        here = self._here
+        if getattr(here, "at_work", False):
+            raise _AtWork
+        # Before the lock is taken: a finalizer that runs in between must not take it.
+        here.at_work = True
+        try:
+            with self.lock:
+                return work()
+        finally:
+            here.at_work = False
+
+    def _settle(self) -> None:
+        # If this thread is at it already, what was given back is found there before it ends.
+        with suppress(_AtWork):
+            self._alone(self._dispatch)
+
+    def _join(self, request: Request) -> None:
+        self.requests[request] = None
+        self._dispatch()
+        self._refuse_deadlock(request)
+
+    def _look_again(self, request: Request, *, is_late: bool) -> None:
+        self._dispatch()
+        if is_late and not request.numbers:
+            raise CpuLeaseTimeoutError(
+                f"acquire: no CPU became free within {request.timeout:g} s. {self._explain(request)} "
+                "Give a longer timeout, or end another lease first."
+            )
 
     def _forget(self, request: Request) -> None:
         if request.locks is not None:
@@ -151,13 +216,20 @@ class LeaseQueue:
 
     def _free(self) -> tuple[int, list[int]]:
         """How many CPUs are free, and the numbers they may get: more than that, perhaps, after the pool shrank."""
-        out = {number for request in self.requests for number in request.numbers}
+        out = {number for request in list(self.requests) for number in request.numbers}
         return max(0, self.n_cpu - len(out)), [number for number in range(self.n_cpu) if number not in out]
 
     def _dispatch(self) -> None:
-        """Grant what is free to those who wait, in order of arrival."""
-        for request in [request for request in self.requests if request.owner() is None]:
-            self._forget(request)
+        """Take away what was given back, and grant what is free to those who wait, in order of arrival."""
+        while True:
+            for request in [request for request in self.requests if request.is_over]:
+                self._forget(request)
+            self._grant()
+            # By a finalizer, meanwhile.
+            if not any(request.given_back for request in self.requests):
+                return
+
+    def _grant(self) -> None:
         for request in [request for request in self.requests if not request.numbers]:
             n_free, numbers = self._free()
             if n_free == 0:
@@ -183,6 +255,9 @@ class LeaseQueue:
         stuck = {other.thread for other in self.requests if other.waits_forever}
         if not request.waits_forever or self._free()[0] or not holders <= stuck:
             return
+        # What a finalizer gave back meanwhile is granted at the next look.
+        if any(other.is_over for other in self.requests):
+            return
         # Taken out at once, so that no other thread counts it among those that wait.
         del self.requests[request]
         raise CpuError(
@@ -195,7 +270,7 @@ class LeaseQueue:
         me = _this_thread()
         leased = [
             f"{len(other.numbers)} by thread {other.thread_name!r}{' (this one)' if other.thread is me else ''}"
-            for other in self.requests
+            for other in list(self.requests)
             if other.numbers
         ]
         text = f"{n_free} of {self.n_cpu} CPUs {'is' if n_free == 1 else 'are'} free in this process"

@@ -54,7 +54,7 @@ class Lease(int):
     @property
     def released(self) -> bool:
         """Whether the CPUs have gone back to the pool."""
-        return self._request not in self._queue.requests
+        return not self._queue.is_out(self._request)
 
     def release(self) -> None:
         """Give the CPUs back before the block ends, from any thread. A second time it has no effect."""
@@ -83,7 +83,8 @@ class Acquisition:
         self._timeout = timeout
         self._directory = directory
         self._shared = shared
-        self._request: Request | None = None
+        # What was entered, under one name; a dict, because it takes the first of two in one step.
+        self._entered: dict[str, Request] = {}
 
     def __enter__(self) -> Lease:
         """Take a lease.
@@ -101,17 +102,15 @@ class Acquisition:
         locks = CpuLocks(lock_directory(self._directory)) if self._shared else None
         request = Request(self._max_cpu, self._timeout, locks, self)
         try:
-            with self._queue.lock:
-                if self._request is not None:
-                    raise CpuError(
-                        "acquire: this object has been entered already, and can be entered again only after it was "
-                        "left. Call acquire() once per lease."
-                    )
-                self._request = request
+            if self._entered.setdefault("request", request) is not request:
+                raise CpuError(
+                    "acquire: this object has been entered already, and can be entered again only after it was left. "
+                    "Call acquire() once per lease."
+                )
             self._queue.wait(request)
             return Lease(self._queue, request)
         except BaseException:
-            if self._request is request:
+            if self._entered.get("request") is request:
                 self._leave()
             raise
 
@@ -122,10 +121,10 @@ class Acquisition:
         self._leave()
 
     def _leave(self) -> None:
-        request = self._request
+        request = self._entered.get("request")
         if request is not None:
             self._queue.release(request)
-            self._request = None
+            self._entered.clear()
 
 
 class CpuPool:
