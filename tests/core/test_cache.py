@@ -16,9 +16,10 @@ from itertools import count
 import pytest
 
 from zrun_core import _fork
+from zrun_core._build_once import Claim
 from zrun_core._cache import CacheOwner, Freed, GraphCache, Reentrant, clear_all_caches
 from zrun_core._events import listen
-from zrun_core._reads import recording
+from zrun_core._reads import Recording
 from zrun_core._structure import KeyRow
 from zrun_core._tracked import tracked
 from zrun_core.errors import ZrunWarning
@@ -337,7 +338,8 @@ def wait_until(condition):
 
 
 def waiting(claim):
-    return len(claim._finished._cond._waiters)
+    frames = sys._current_frames().values()
+    return sum(frame.f_code is Claim.wait.__code__ and frame.f_locals["self"] is claim for frame in frames)
 
 
 def test_others_wait_for_the_builder_and_share_its_value():
@@ -480,7 +482,7 @@ def test_who_shares_a_value_also_depends_on_what_it_read():
     assert build.started.wait(LONG)
 
     def record():
-        with recording() as reads:
+        with Recording() as reads:
             cache.get_or_build(owner, "key", lambda: "never")
         return reads
 

@@ -18,7 +18,7 @@ import pytest
 
 from zrun_core import _reads
 from zrun_core._invalidates import invalidates, touch
-from zrun_core._reads import note_read, recording
+from zrun_core._reads import Recording, note_read
 from zrun_core._tracked import TrackedAttribute, tracked
 
 
@@ -74,7 +74,7 @@ class Required:
 
 def read(*actions):
     """Record what the actions read."""
-    with recording() as reads:
+    with Recording() as reads:
         for action in actions:
             action()
     return reads
@@ -82,7 +82,7 @@ def read(*actions):
 
 def read_of(obj, *path):
     """Record the reading of an attribute, without a lambda that would keep the object from dying."""
-    with recording() as reads:
+    with Recording() as reads:
         for name in path:
             obj = getattr(obj, name)
     return reads
@@ -117,7 +117,7 @@ def test_what_was_never_set_and_has_no_default_raises():
 
 
 def test_the_same_while_recording():
-    with recording(), pytest.raises(AttributeError, match="has not been set"):
+    with Recording(), pytest.raises(AttributeError, match="has not been set"):
         _ = Model().name
 
 
@@ -227,7 +227,7 @@ def test_a_class_that_cannot_be_tracked_says_what_is_missing(slots, text):
         obj.order = 4
     with pytest.raises(TypeError, match=text):
         _ = obj.order
-    with recording(), pytest.raises(TypeError, match=text):
+    with Recording(), pytest.raises(TypeError, match=text):
         _ = obj.order
 
 
@@ -385,9 +385,9 @@ def test_properties_and_nested_objects_are_seen():
 
 def test_an_inner_recording_is_part_of_the_outer_one():
     model, other = Model(), Model()
-    with recording() as outer:
+    with Recording() as outer:
         _ = model.order
-        with recording() as inner:
+        with Recording() as inner:
             _ = other.order
     assert [each.object() for each in inner.reads] == [other]
     assert [each.object() for each in outer.reads] == [model, other]
@@ -397,7 +397,7 @@ def test_an_inner_recording_is_part_of_the_outer_one():
 
 def test_a_change_within_the_recording_counts():
     model = Model()
-    with recording() as reads:
+    with Recording() as reads:
         model.order = 4
         assert not reads.outdated
         _ = model.order
@@ -407,7 +407,7 @@ def test_a_change_within_the_recording_counts():
 
 def test_a_recording_ends_with_its_block_also_on_error():
     model = Model()
-    with pytest.raises(ZeroDivisionError), recording() as reads:
+    with pytest.raises(ZeroDivisionError), Recording() as reads:
         raise ZeroDivisionError
     _ = model.order
     assert reads.reads == ()
@@ -421,7 +421,7 @@ def test_threads_record_for_themselves():
         _ = model.order
         seen.append(True)
 
-    with recording() as reads:
+    with Recording() as reads:
         thread = threading.Thread(target=elsewhere)
         thread.start()
         thread.join()
@@ -442,7 +442,7 @@ def test_a_task_that_outlives_the_recording_is_not_noted():
 
     async def main():
         event = asyncio.Event()
-        with recording() as reads:
+        with Recording() as reads:
             task = asyncio.create_task(later(event))
             await asyncio.sleep(0)
         event.set()
@@ -466,12 +466,12 @@ def test_the_watcher_hears_of_the_first_change_only():
 def test_a_replay_notes_it_all_again():
     model = Model()
     inner = read(lambda: model.order)
-    with recording() as outer:
+    with Recording() as outer:
         inner.replay()
     assert outer.reads == inner.reads
     model.order = 4
     assert outer.outdated
-    with recording() as late:
+    with Recording() as late:
         inner.replay()
     assert late.outdated == "Model.order changed"
 
@@ -484,7 +484,7 @@ def test_nothing_is_noted_outside_of_a_recording():
 
 
 def test_what_python_cannot_refer_to_weakly_is_passed_over():
-    with recording() as reads:
+    with Recording() as reads:
         note_read(3)
         note_read("text")
     assert reads.reads == ()

@@ -3,20 +3,21 @@
 How it is made safe. One lock guards the order of entries and the counters. Building, disposing and callbacks happen
 outside of it. Finalizers may run in the middle of anything, so they only leave a note in the inbox; notes are worked
 off under the lock before anything is found, so an id that is in use again never finds an entry of the object that had
-it before. Each change of the books is one step that leaves them right, since a finalizer may also call the cache.
+it before. Each change of the books is one step that leaves them right, since a finalizer may also call the cache. An
+interrupt (Ctrl-C) can hit between two steps; whoever opens the books next finds them marked, and mends them.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections import OrderedDict, deque
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from itertools import islice
 from math import inf
 from threading import RLock
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from weakref import ref
 
 from ._cache_info import FunctionInfo
@@ -27,10 +28,11 @@ from ._owner import CacheOwner, Change, Dropped, Entry, Inbox, Obituary, check_c
 from .errors import ZrunWarning
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from ._explain import Rows
 
+T = TypeVar("T")
 
 # How many keys of a function a new one is compared with, to say what differs.
 _COMPARED = 32
@@ -54,6 +56,7 @@ class Books:
         self._lock = RLock()
         renewed_in_child.add(self)
         self._busy = False
+        self._torn = False
         # From the least recently used on; the owners hold the entries.
         self._lru: OrderedDict[int, ref[Entry]] = OrderedDict()
         # The entry used last, as long as it is on the books; 0 stands for none.
@@ -86,20 +89,28 @@ class Books:
 
     def settle(self) -> None:
         """Work off the notes."""
-        with self._open():
-            pass
+        self._open(lambda: None)
 
-    @contextmanager
-    def _open(self) -> Iterator[None]:
-        """Hold the lock, with all notes worked off; when the outermost block ends, do what was left for later."""
+    def _open(self, work: Callable[[], T]) -> T:
+        """Work on the books under the lock, with all notes worked off; the outermost then does what was left for later.
+
+        Not a context manager made of a generator: an interrupt in its machinery would keep the lock for as long as
+        somebody keeps the traceback, as notebooks do.
+        """
         after: list[Callable[[], object]] = []
         try:
             with self._lock:
                 nested = self._busy
                 try:
                     self._busy = True
+                    if not nested:
+                        self._mend()
+                        self._torn = True
                     self._read_notes()
-                    yield
+                    done = work()
+                    if not nested:
+                        self._torn = False
+                    return done
                 finally:
                     self._busy = nested
                     if not nested:
@@ -109,6 +120,28 @@ class Books:
             with ExitStack() as stack:
                 for action in reversed(after):
                     stack.callback(action)
+
+    def _mend(self) -> None:
+        """After an interrupted change: what is in the order of use is on the books, and nothing else."""
+        if not self._torn:
+            return
+        self._bytes = 0
+        for owner in self.owners():
+            owner.order.clear()
+            owner.nbytes = 0
+            for key, entry in list(owner.table.items()):
+                if entry.serial not in self._lru or entry.outdated:
+                    self._lru.pop(entry.serial, None)
+                    del owner.table[key]
+        for serial, found in list(self._lru.items()):
+            known = found()
+            holder = known.owner() if known is not None else None
+            if known is None or holder is None:
+                del self._lru[serial]
+                continue
+            holder.order[serial] = None
+            holder.nbytes += known.nbytes
+            self._bytes += known.nbytes
 
     def _admit(self, owner: CacheOwner) -> None:
         with self._lock:
@@ -136,7 +169,7 @@ class Books:
         if entry is None or owner is None:
             # Gone already, or its function has died; then the obituary settles the rest.
             return
-        del owner.order[serial]
+        owner.order.pop(serial, None)
         owner.nbytes -= entry.nbytes
         self._bytes -= entry.nbytes
         if event == "evict":
@@ -164,15 +197,17 @@ class Books:
         info = gone.info
         self._owners.pop(gone.token, None)
         self._newest = 0
-        for serial in gone.serials:
-            self._lru.pop(serial, None)
+        for serial, nbytes, value in gone.remains:
+            if self._lru.pop(serial, None) is None:
+                # Another thread dropped it while the function died.
+                continue
+            self._bytes -= nbytes
+            if value is not None:
+                self._let_go_later(value, info.function)
             event = Event("invalidate", info.function, info.kind, "the function is gone", owner=gone.token)
             self._after.append(partial(emit, event))
-        self._bytes -= info.bytes
         # What it had is no longer there, and counts as dropped.
         self._gone = self._gone.plus(info._replace(graphs=0, bytes=0, invalidations=info.invalidations + info.graphs))
-        for value in gone.values:
-            self._let_go_later(value, info.function)
 
     def _expire(self) -> None:
         """Drop what has not been used for too long; cheap as long as nothing is due."""
@@ -180,8 +215,9 @@ class Books:
             return
         self._due = inf
         while self._lru:
-            serial, found = next(iter(self._lru.items()))
-            entry = found()
+            serial = _first(self._lru)
+            found = self._lru.get(serial)
+            entry = found() if found is not None else None
             if entry is not None and now <= entry.used + self._max_age:
                 self._due = entry.used + self._max_age
                 break
@@ -193,28 +229,34 @@ class Books:
         self._read_notes()
         if owner is not None and owner.max_graphs is not None:
             while len(owner.order) > owner.max_graphs:
-                self._drop(next(iter(owner.order)), "evict", f"max_graphs={owner.max_graphs}")
+                serial = _first(owner.order)
+                self._drop(serial, "evict", f"max_graphs={owner.max_graphs}")
+                # Still there if a drop was interrupted here, by a finalizer that brought us back.
+                owner.order.pop(serial, None)
         while self._max_entries is not None and len(self._lru) > self._max_entries:
-            self._drop(next(iter(self._lru)), "evict", f"max_entries={self._max_entries}")
+            self._drop(_first(self._lru), "evict", f"max_entries={self._max_entries}")
         while self._max_bytes is not None and self._bytes > self._max_bytes and len(self._lru) > 1:
-            self._drop(next(iter(self._lru)), "evict", f"max_bytes={self._max_bytes}")
+            self._drop(_first(self._lru), "evict", f"max_bytes={self._max_bytes}")
 
     def _explain(self, owner: CacheOwner, rows: Rows) -> Explanation:
         """Compare a key that is not there with the most recent ones of its function, and with those dropped last."""
         if not rows:
             return Explanation(seen=owner.builds)
-        with self._open():
-            recent = [self._lru[serial]() for serial in islice(reversed(owner.order), _COMPARED) if serial in self._lru]
-            known = [Dropped(entry.rows, "", entry.seconds) for entry in recent if entry is not None]
-            known.extend(reversed(owner.dropped))
         # Keys without a description cannot be compared.
-        known = [each for each in known if each.rows]
+        known = [each for each in self._open(lambda: self._known(owner)) if each.rows]
         told = nearest(rows, [each.rows for each in known])
         if told.nearest is None:
             return Explanation(seen=owner.builds)
         best = known[told.nearest]
         dropped = "" if told.differences else best.reason
         return replace(told, dropped=dropped, seconds=best.seconds)
+
+    def _known(self, owner: CacheOwner) -> list[Dropped]:
+        """What a new key of a function is compared with."""
+        recent = [self._lru.get(serial) for serial in list(islice(reversed(owner.order), _COMPARED))]
+        found = [reference() for reference in recent if reference is not None]
+        kept = [Dropped(entry.rows, "", entry.seconds) for entry in found if entry is not None]
+        return [*kept, *reversed(owner.dropped)]
 
     def _emit_later(self, owner: CacheOwner, name: EventName, reason: str, **more: Any) -> None:
         self._after.append(partial(emit, Event(name, owner.name, owner.kind, reason, owner=owner.token, **more)))
@@ -235,6 +277,14 @@ class Books:
                 ZrunWarning,
                 stacklevel=2,
             )
+
+
+def _first(order: OrderedDict[int, Any]) -> int:
+    """The first of what is in order; -1 where there is none any more."""
+    while True:
+        with suppress(RuntimeError):
+            return next(iter(order), -1)
+        # A finalizer changed the order between the two calls.
 
 
 def check_budgets(max_entries: object, max_bytes: object, max_age: object) -> None:

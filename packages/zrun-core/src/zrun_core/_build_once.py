@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
+    from collections.abc import Hashable
+    from types import TracebackType
 
     from ._owner import Entry
 
@@ -25,32 +25,29 @@ class Claim:
         key: the key.
     """
 
-    __slots__ = ("_finished", "key", "owner", "shared")
+    __slots__ = ("gate", "is_open", "key", "owner", "shared")
 
     def __init__(self, owner: int, key: Hashable) -> None:
         self.owner = owner
         self.key = key
         # What the builder gives to those who wait.
         self.shared: Entry | None = None
-        self._finished = threading.Event()
-
-    @property
-    def is_open(self) -> bool:
-        """Whether its builder is still at work."""
-        return not self._finished.is_set()
-
-    def finish(self) -> None:
-        """Let those who wait go on."""
-        self._finished.set()
+        # Whether its builder is still at work.
+        self.is_open = True
+        # Closed until then. Not a `threading.Event`: that is Python code with a lock of its own, in which an interrupt,
+        # or a finalizer that asks for this very key, would leave those who wait waiting for ever.
+        self.gate = threading.Lock()
+        self.gate.acquire()
 
     def wait(self) -> None:
         """Wait until the builder is done, or has failed."""
-        self._finished.wait()
+        with self.gate:
+            pass
 
 
 class _Thread(threading.local):
-    def __init__(self) -> None:
-        self.claims: list[Claim] = []
+    # Not made by a constructor, in the middle of which a finalizer would find nothing.
+    claims: tuple[Claim, ...] = ()
 
 
 # By context, because a body may hand its context to a helper thread and wait for it; by thread, because a body may run
@@ -82,18 +79,28 @@ def is_building_key(owner: int, key: Hashable) -> bool:
     return any(claim.owner == owner and claim.key == key for claim in _claims_here())
 
 
-@contextmanager
-def building(claim: Claim) -> Iterator[None]:
-    """Mark this thread and context as building.
+class Building:
+    """A block in which this thread and context are marked as building.
+
+    Not made of a generator: an interrupt in its machinery would leave that to end at any later time, in any thread.
 
     Args:
         claim: what is being built.
     """
-    outer_claims, outer_context = _thread.claims, _building.get()
-    try:
-        _thread.claims = [*outer_claims, claim]
-        _building.set((*outer_context, claim))
-        yield
-    finally:
-        _thread.claims = outer_claims
-        _building.set(outer_context)
+
+    __slots__ = ("_claim", "_outer")
+
+    def __init__(self, claim: Claim) -> None:
+        self._claim = claim
+        self._outer = _thread.claims, _building.get()
+
+    def __enter__(self) -> None:
+        claims, context = self._outer
+        _thread.claims = (*claims, self._claim)
+        _building.set((*context, self._claim))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _thread.claims, context = self._outer
+        _building.set(context)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._books import Books
 from ._owner import Death, Entry, Outdate
-from ._reads import note_read, recording
+from ._reads import Recording, note_read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -72,10 +72,14 @@ class Builder(Books):
         with self._lock:
             owner.misses += 1
         start = self._clock()
-        with recording() as reads:
-            for obj in weak:
-                note_read(obj)
-            value = build()
+        with Recording() as reads:
+            try:
+                for obj in weak:
+                    note_read(obj)
+                value = build()
+            finally:
+                # An interrupt can skip the end of the block; then this context would note on and on.
+                reads.open = False
         now = self._clock()
         if value is None:
             raise TypeError(f"The build of {owner.name} returned None, which stands for 'not in the cache'.")
@@ -90,7 +94,8 @@ class Builder(Books):
 
     def _keep(self, owner: CacheOwner, entry: Entry, claim: Claim, reason: str) -> Any:
         """Put what was built on the books, share it, and say so."""
-        with self._open():
+
+        def put(entry: Entry) -> Any:
             self._emit_later(owner, "build", reason, seconds=entry.seconds, rows=entry.rows, retrace=owner.builds > 0)
             owner.builds += 1
             owner.seconds += entry.seconds
@@ -106,4 +111,6 @@ class Builder(Books):
                 self._drop(entry.serial, "invalidate", entry.outdated)
             else:
                 claim.shared = entry
-        return entry.value
+            return entry.value
+
+        return self._open(lambda: put(entry))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from weakref import WeakSet
 
 from ._books import check_budgets
-from ._build_once import Claim, Reentrant, building, is_building, is_building_key
+from ._build_once import Building, Claim, Reentrant, is_building, is_building_key
 from ._builder import Builder
 from ._cache_info import CacheInfo, Freed, FunctionInfo
 from ._events import Event, emit, listening
@@ -172,7 +172,7 @@ class GraphCache(Builder, Generic[V]):
         claim = Claim(owner.token, key)
         try:
             # Before the claim is made: a finalizer that asks for the key in between must not wait for this thread.
-            with building(claim):
+            with Building(claim):
                 value = self._claim(owner, claim, may_wait)
                 if value is None:
                     # Another may have built it between the look-up and the claim.
@@ -182,7 +182,9 @@ class GraphCache(Builder, Generic[V]):
                 built: V = self._build(owner, claim, build, weak, rows)
                 return built
         finally:
-            claim.finish()
+            # One C call and no Python function, so that no interrupt can come in between and leave others waiting.
+            claim.is_open = False
+            claim.gate.release()
             self._release(owner, claim)
 
     def _hit(self, owner: CacheOwner, value: V) -> V:
@@ -211,7 +213,8 @@ class GraphCache(Builder, Generic[V]):
 
         Scope: process.
         """
-        with self._open():
+
+        def change() -> Freed:
             entries = self._max_entries if max_entries is ... else max_entries
             nbytes = self._max_bytes if max_bytes is ... else max_bytes
             age = self._max_age if max_age is ... else max_age
@@ -222,6 +225,8 @@ class GraphCache(Builder, Generic[V]):
             self._expire()
             self._trim(None)
             return Freed(before[0] - len(self._lru), before[1] - self._bytes)
+
+        return self._open(change)
 
     def clear(self, owner: CacheOwner | None = None) -> Freed:
         """Drop all entries, or those of one function. Results never change; what is needed is built again.
@@ -234,11 +239,14 @@ class GraphCache(Builder, Generic[V]):
 
         Scope: process. A build that is going on is not disturbed, and its value is kept.
         """
-        with self._open():
+
+        def drop() -> Freed:
             before = len(self._lru), self._bytes
             for serial in list(self._lru if owner is None else owner.order):
                 self._drop(serial, "evict", "cleared")
             return Freed(before[0] - len(self._lru), before[1] - self._bytes)
+
+        return self._open(drop)
 
     def info(self) -> CacheInfo:
         """What is in the cache.
@@ -248,12 +256,15 @@ class GraphCache(Builder, Generic[V]):
 
         Scope: process.
         """
-        with self._open():
+
+        def read() -> CacheInfo:
             rows = [owner.info() for owner in self.owners()]
             rows.sort(key=lambda row: (-row.trace_seconds, row.function))
             if any(self._gone[2:]):
                 rows.append(self._gone)
             return CacheInfo(tuple(rows), self._max_entries, self._max_bytes, self._max_age)
+
+        return self._open(read)
 
     def explain(self, owner: CacheOwner, key: Hashable, rows: Rows) -> Explanation:
         """Say whether a key would be found, and if not, how it differs from the nearest one. Changes nothing.

@@ -80,6 +80,18 @@ class _Audience:
     def settle(self) -> None:
         self.wanted = self.logged.union(*(listener.names for listener in self.listeners))
 
+    def replace(self, change: Callable[[tuple[Listener, ...]], tuple[Listener, ...]]) -> None:
+        """Have other listeners."""
+        with self.guard.lock:
+            while True:
+                before = self.listeners
+                after = change(before)
+                # A finalizer may have come and gone meanwhile; nothing can between this look and the assignment.
+                if self.listeners is before:
+                    self.listeners = after
+                    break
+            self.settle()
+
 
 _audience = _Audience()
 
@@ -90,24 +102,37 @@ class Listener:
     def __init__(self, callback: Callable[[Event], Any], names: frozenset[str]) -> None:
         self.callback = callback
         self.names = names
-        self._depth = 0
 
     def __enter__(self) -> Self:
-        with _audience.guard.lock:
-            self._depth += 1
-            if self._depth == 1:
-                _audience.listeners = (*_audience.listeners, self)
-                _audience.settle()
+        entered = _audience.listeners.count(self)
+        try:
+            _audience.replace(self._once_more)
+        except BaseException:
+            if _audience.listeners.count(self) > entered:
+                _audience.replace(self._once_less)
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with _audience.guard.lock:
-            self._depth -= 1
-            if self._depth == 0:
-                _audience.listeners = tuple(each for each in _audience.listeners if each is not self)
-                _audience.settle()
+        entered = _audience.listeners.count(self)
+        try:
+            _audience.replace(self._once_less)
+        except BaseException:
+            if _audience.listeners.count(self) == entered:
+                _audience.replace(self._once_less)
+            raise
+
+    def _once_more(self, listeners: tuple[Listener, ...]) -> tuple[Listener, ...]:
+        return (*listeners, self)
+
+    def _once_less(self, listeners: tuple[Listener, ...]) -> tuple[Listener, ...]:
+        """Without the last place at which this one is, if there is any."""
+        for place in range(len(listeners) - 1, -1, -1):
+            if listeners[place] is self:
+                return (*listeners[:place], *listeners[place + 1 :])
+        return listeners
 
     def __repr__(self) -> str:
         return f"listen({_name_of(self.callback)}, {', '.join(map(repr, sorted(self.names)))})"
@@ -184,7 +209,8 @@ def emit(event: Event) -> None:
     Scope: process.
     """
     failures = []
-    for listener in _audience.listeners:
+    # One that was entered twice hears it once.
+    for listener in dict.fromkeys(_audience.listeners):
         if event.name in listener.names:
             try:
                 listener.callback(event)

@@ -84,9 +84,13 @@ def _announcing(method: Callable[..., Any], names: tuple[str, ...] | None) -> Ca
         async def announce_async(self: object, /, *args: Any, **kwargs: Any) -> Any:
             _check_names(self, names, called)
             try:
-                return await method(self, *args, **kwargs)
-            finally:
+                result = await method(self, *args, **kwargs)
                 changed(self, names, reason)
+            except BaseException:
+                # Also where an interrupt hit the announcement; to make it twice does no harm.
+                changed(self, names, reason)
+                raise
+            return result
 
         return announce_async
 
@@ -94,9 +98,13 @@ def _announcing(method: Callable[..., Any], names: tuple[str, ...] | None) -> Ca
     def announce(self: object, /, *args: Any, **kwargs: Any) -> Any:
         _check_names(self, names, called)
         try:
-            return method(self, *args, **kwargs)
-        finally:
+            result = method(self, *args, **kwargs)
             changed(self, names, reason)
+        except BaseException:
+            # As above.
+            changed(self, names, reason)
+            raise
+        return result
 
     return announce
 
@@ -123,7 +131,13 @@ def touch(obj: object, *attributes: str) -> None:
         >>> touch(spline, "knots")
     """
     _check_names(obj, attributes, "touch")
-    changed(obj, attributes or None, f"touch({type(obj).__qualname__} object{_listed(attributes)}) was called")
+    reason = f"touch({type(obj).__qualname__} object{_listed(attributes)}) was called"
+    try:
+        changed(obj, attributes or None, reason)
+    except BaseException:
+        # An interrupt: what was changed in place is changed already.
+        changed(obj, attributes or None, reason)
+        raise
 
 
 def _listed(names: tuple[str, ...]) -> str:

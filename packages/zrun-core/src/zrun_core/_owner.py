@@ -35,8 +35,8 @@ class Obituary(NamedTuple):
 
     token: int
     info: FunctionInfo
-    serials: tuple[int, ...]
-    values: tuple[Any, ...]
+    # The serial number, size and value of each; no value where nobody disposes of it.
+    remains: tuple[tuple[int, int, Any], ...]
 
 
 # Appending to a deque is safe wherever Python may run a finalizer, also in the middle of the cache's own work.
@@ -260,9 +260,11 @@ class CacheOwner:
     def __del__(self) -> None:
         if self.inbox is None:
             return
+        # A list takes them in one step: another thread may be dropping some, and the books will know which those were.
+        entries = list(self.table.values())
         # Without a dispose function there is no need to keep the values for it.
-        values = tuple(entry.value for entry in self.table.values()) if self.disposed else ()
-        self.inbox.append(Obituary(self.token, self.info(), tuple(self.order), values))
+        remains = tuple((each.serial, each.nbytes, each.value if self.disposed else None) for each in entries)
+        self.inbox.append(Obituary(self.token, self.info(), remains))
 
     def __repr__(self) -> str:
         return f"<CacheOwner of {self.name}: {len(self.order)} graphs>"

@@ -6,7 +6,6 @@ its cells. Cells know nothing of the object, and the table of cells holds it wea
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,7 +14,10 @@ from weakref import ref
 from ._fork import Guard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+
+    from typing_extensions import Self
 
 WHOLE = "*"
 
@@ -64,19 +66,43 @@ class _State:
 
 
 class Recording:
-    """What was read between two points of one context; made by `recording`.
+    """What is read while a `with` block runs; it goes on telling whether that has changed, until it is dropped.
+
+    Not made of a generator: an interrupt in its machinery would leave that to end at any later time, in any thread.
+
+    Scope: context (thread, asyncio task); it nests, and an outer recording also notes what is read in an inner one.
+        Threads that are started inside are not seen, unless the context is handed to them.
 
     Attributes:
+        open: whether it notes what is read.
         outdated: why what was read is no longer what it was; empty as long as it is.
     """
 
-    __slots__ = ("__weakref__", "_reads", "_watcher", "open", "outdated")
+    __slots__ = ("__weakref__", "_outer", "_reads", "_watcher", "open", "outdated")
 
     def __init__(self) -> None:
         self._reads: dict[_Cell, Read] = {}
         self._watcher: Callable[[str], None] | None = None
+        self._outer: tuple[Recording, ...] = ()
         self.open = True
         self.outdated = ""
+
+    def __enter__(self) -> Self:
+        # Without those that an interrupt kept from ending.
+        outer = self._outer = tuple([each for each in active.get() if each.open])
+        try:
+            active.set((*outer, self))
+        except BaseException:
+            active.set(outer)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.open = False
+        active.set(self._outer)
+        self._outer = ()
 
     @property
     def reads(self) -> tuple[Read, ...]:
@@ -106,13 +132,15 @@ class Recording:
             cell.readers[id(self)] = ref(self)
 
     def _outdate(self, reason: str) -> None:
-        if not self.outdated:
-            self.outdated = reason
-            if self._watcher is not None:
-                self._watcher(reason)
+        self.outdated = self.outdated or reason
+        # Forgotten when it has been told, because a change that was interrupted is announced again.
+        if (watcher := self._watcher) is not None:
+            watcher(reason)
+            self._watcher = None
 
     def __del__(self) -> None:
-        for cell in self._reads:
+        # Empty-handed where an interrupt hit the constructor.
+        for cell in getattr(self, "_reads", ()):
             cell.readers.pop(id(self), None)
 
 
@@ -141,25 +169,6 @@ def _cell_of(obj: object, attribute: str) -> tuple[_Cell, Read]:
                 state = _states[id(obj)] = made
     cell = state.cells.get(attribute) or state.cells.setdefault(attribute, _Cell())
     return cell, Read(state.ref, attribute, cell.version)
-
-
-@contextmanager
-def recording() -> Iterator[Recording]:
-    """Record which tracked state is read while the block runs.
-
-    Yields:
-        The recording. It goes on telling whether what was read has changed, until it is dropped.
-
-    Scope: context (thread, asyncio task); it nests, and an outer recording also notes what is read in an inner one.
-        Threads that are started inside are not seen, unless the context is handed to them.
-    """
-    made = Recording()
-    token = active.set((*active.get(), made))
-    try:
-        yield made
-    finally:
-        made.open = False
-        active.reset(token)
 
 
 def note_read(obj: object, attribute: str = WHOLE) -> None:

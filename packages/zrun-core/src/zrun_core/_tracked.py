@@ -84,9 +84,14 @@ class TrackedAttribute:
         old = self._peek(instance)
         if old is MISSING:
             old = self._default
-        self._store(instance, value)
-        if not _is_same(old, value):
+        try:
+            self._store(instance, value)
+            if not _is_same(old, value):
+                self._changed(instance)
+        except BaseException:
+            # An interrupt must not leave a new value with graphs of the old one; announcing it twice does no harm.
             self._changed(instance)
+            raise
 
     def __delete__(self, instance: object) -> None:
         if self._peek(instance) is MISSING:
@@ -147,12 +152,17 @@ class TrackedAttribute:
         old = self._peek(instance)
         if old is MISSING:
             return
-        if self._slot is None:
-            instance.__dict__.pop(self._name, None)
-        else:
-            self._slot.__delete__(instance)
-        if not _is_same(old, self._default):
+        try:
+            if self._slot is None:
+                instance.__dict__.pop(self._name, None)
+            else:
+                self._slot.__delete__(instance)
+            if not _is_same(old, self._default):
+                self._changed(instance)
+        except BaseException:
+            # As in __set__.
             self._changed(instance)
+            raise
 
     def _changed(self, instance: object) -> None:
         changed(instance, (self._name,), f"{type(instance).__qualname__}.{self._name} changed")
