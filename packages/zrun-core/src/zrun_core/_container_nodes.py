@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from ._nodes import Key, KeyRow, Node, Rebuilding
+from ._words import MOST_PARTS, mark
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -47,8 +49,9 @@ class ContainerNode(Node):
         parts = key[3:]
         if not parts or key[1] not in _PLAIN:
             yield KeyRow(path, self.title(key), True)
-        for index, child in enumerate(parts):
+        for index, child in enumerate(parts[:MOST_PARTS]):
             yield from child[0].rows(child, path + self.label(key[2], parts, index))
+        yield from rest_in_words(parts[MOST_PARTS:], path)
 
     def title(self, key: Key) -> str:
         """The container in words, without its parts."""
@@ -57,6 +60,19 @@ class ContainerNode(Node):
     def label(self, names: Any, parts: Sequence[Any], index: int) -> str:
         """What to append to the path for a part."""
         return self._label.format(index if names is None else names[index])
+
+
+def rest_in_words(parts: tuple[Key, ...], path: str) -> Iterator[KeyRow]:
+    """One line for the parts of a container that are too many to be described one by one."""
+    if parts:
+        alike = all(child == parts[0] for child in parts)
+        text = f"each {_in_words(parts[0])}" if alike else mark(parts)
+        inputs = alike and not any(row.static for row in parts[0][0].rows(parts[0], ""))
+        yield KeyRow(f"{path}[{MOST_PARTS}:]", f"{len(parts)} more parts, {text}", not inputs)
+
+
+def _in_words(key: Key) -> str:
+    return ", ".join(row.text for row in key[0].rows(key, ""))
 
 
 class _ImmutableNode(ContainerNode):
@@ -82,9 +98,10 @@ class _PairsNode(ContainerNode):
     def rows(self, key: Key, path: str) -> Iterator[KeyRow]:
         if key[1] not in _PLAIN:
             yield KeyRow(path, self.title(key), True)
-        for name, value in zip(key[3::2], key[4::2], strict=True):
-            text = ", ".join(row.text for row in name[0].rows(name, ""))
-            yield from value[0].rows(value, f"{path}[{text}]")
+        pairs = list(zip(key[3::2], key[4::2], strict=True))
+        for name, value in pairs[:MOST_PARTS]:
+            yield from value[0].rows(value, f"{path}[{_in_words(name)}]")
+        yield from rest_in_words(tuple(chain(*pairs[MOST_PARTS:])), path)
 
     def label(self, names: Any, parts: Sequence[Any], index: int) -> str:
         name = parts[index - index % 2]

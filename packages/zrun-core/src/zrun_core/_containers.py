@@ -27,51 +27,62 @@ from ._flattening import Flattening, add_visitor
 from ._sets import has_identity
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ._flattening import Visitor
     from ._nodes import Key
 
 
+# A subclass may override the methods by which a container is read. It is put together again by those of the base, so it
+# is read by them too.
+
+
 def _visit_tuple(obj: tuple[Any, ...], into: Flattening) -> Key:
-    return (TUPLE, type(obj), None, *into.parts(TUPLE, None, obj))
+    parts = obj if type(obj) is tuple else tuple(tuple.__iter__(obj))
+    return (TUPLE, type(obj), None, *into.parts(TUPLE, None, parts))
 
 
 def _visit_named_tuple(obj: Any, into: Flattening) -> Key:
-    return (NAMED_TUPLE, type(obj), obj._fields, *into.parts(NAMED_TUPLE, obj._fields, obj))
+    return (NAMED_TUPLE, type(obj), obj._fields, *into.parts(NAMED_TUPLE, obj._fields, tuple(tuple.__iter__(obj))))
 
 
 def _visit_list(obj: list[Any], into: Flattening) -> Key:
-    return into.mutable(obj, LIST, None, obj)
+    return into.mutable(obj, LIST, None, obj if type(obj) is list else list(list.__iter__(obj)))
 
 
 def _visit_deque(obj: deque[Any], into: Flattening) -> Key:
-    return into.mutable(obj, DEQUE, obj.maxlen, obj)
+    return into.mutable(obj, DEQUE, obj.maxlen, list(deque.__iter__(obj)))
 
 
 _only_strings = frozenset({str}).issuperset
 
 
 def _visit_dict(obj: dict[Any, Any], into: Flattening) -> Key:
-    if _only_strings(map(type, obj)):
+    if type(obj) is dict and _only_strings(map(type, obj)):
         return into.mutable(obj, DICT, tuple(obj), list(obj.values()))
-    return into.mutable(obj, DICT_PAIRS, None, _pairs(obj))
+    names = tuple(dict.keys(obj))
+    if _only_strings(map(type, names)):
+        return into.mutable(obj, DICT, names, list(dict.values(obj)))
+    return into.mutable(obj, DICT_PAIRS, None, _pairs(dict.items(obj)))
 
 
 def _visit_ordered(obj: OrderedDict[Any, Any], into: Flattening) -> Key:
-    if _only_strings(map(type, obj)):
-        return into.mutable(obj, ORDERED, tuple(obj), list(obj.values()))
-    return into.mutable(obj, ORDERED_PAIRS, None, _pairs(obj))
+    names = tuple(OrderedDict.keys(obj))
+    if _only_strings(map(type, names)):
+        return into.mutable(obj, ORDERED, names, list(OrderedDict.values(obj)))
+    return into.mutable(obj, ORDERED_PAIRS, None, _pairs(OrderedDict.items(obj)))
 
 
-def _pairs(obj: dict[Any, Any]) -> list[Any]:
+def _pairs(items: Iterable[tuple[Any, Any]]) -> list[Any]:
     parts: list[Any] = []
-    for name, value in obj.items():
+    for name, value in items:
         # Keys are compared by value and type, since 1, True and 1.0 are equal; those with an identity by what they are.
         parts += [name if has_identity(name) else Static(name), value]
     return parts
 
 
 def _visit_default(obj: defaultdict[Any, Any], into: Flattening) -> Key:
-    return into.mutable(obj, DEFAULT, (".default_factory", ""), [obj.default_factory, dict(obj)])
+    return into.mutable(obj, DEFAULT, (".default_factory", ""), [obj.default_factory, dict(dict.items(obj))])
 
 
 def _visit_proxy(obj: MappingProxyType[Any, Any], into: Flattening) -> Key:

@@ -122,8 +122,8 @@ def visit_opaque(obj: Any, into: Flattening) -> Key:
     try:
         ref(obj)
     except TypeError:
-        if _has_value(obj):
-            return (VALUE, type(obj), obj, repr(obj))
+        if (text := _value_text(obj)) is not None:
+            return (VALUE, type(obj), obj, text)
         raise Refusal(
             f"is of type {type(obj).__name__}, which zrun cannot take apart and Python cannot refer to weakly. "
             f"Register a handler with zrun_core.register({type(obj).__name__}), add '__weakref__' to its __slots__, or "
@@ -133,15 +133,16 @@ def visit_opaque(obj: Any, into: Flattening) -> Key:
     return (OPAQUE, type(obj), id(obj))
 
 
-def _has_value(obj: Any) -> bool:
+def _value_text(obj: Any) -> str | None:
+    """The text that tells apart objects of a class that defines what equal is; None where it does not, or fails."""
     cls: Any = type(obj)
     if cls.__hash__ in (None, object.__hash__) or cls.__repr__ is object.__repr__:
-        return False
+        return None
     try:
         hash(obj)
-    except TypeError:
-        return False
-    return True
+        return repr(obj)
+    except Exception:  # noqa: BLE001 - whatever it is, the object cannot be part of a key
+        return None
 
 
 class _Found(ref[type]):

@@ -19,7 +19,7 @@ from ._policy import Policy, check_bool
 from ._retrace import check_retraces
 from ._scope import current
 from ._signature import Signature
-from ._structure import Flattening, Key, KeyRow, Rebuilding, Refusal, refused
+from ._structure import TOO_DEEP, Flattening, Key, KeyRow, Rebuilding, Refusal, refused
 from .errors import DoNotTrace
 
 if TYPE_CHECKING:
@@ -242,6 +242,8 @@ class Function(Generic[P, R]):
             parts = into.parts(signature, None, signature.marked(values) if signature.static else values)
         except Refusal as refusal:
             raise refused(refusal, f"{self._name}: ") from None
+        except RecursionError as error:
+            raise refused(Refusal(TOO_DEEP), f"{self._name}: an argument") from error
         return (ruling.bits, self._manager.backend.context(), *parts), into
 
     def _build(self, key: Key, taken: Taken, ruling: Ruling) -> Executable | EagerMark:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ._words import shown
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Sequence
 
@@ -132,7 +134,7 @@ class _StaticNode(Node):
         return key[2]
 
     def rows(self, key: Key, path: str) -> Iterator[KeyRow]:
-        yield KeyRow(path, repr(key[2]), True)
+        yield KeyRow(path, shown(key[2]), True)
 
 
 class _ValueNode(_StaticNode):

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from types import GenericAlias, UnionType
+from typing import TYPE_CHECKING, Any, Literal
 
-from ._flattening import Refusal, add_rule, add_visitor, visit_static
+from ._flattening import Refusal, add_rule, add_visitor, visit_opaque, visit_static
 from ._nodes import COMPLEX, ENUM, FLOAT, STATIC_COMPLEX, STATIC_FLOAT
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 _FLOAT_KEY = (FLOAT,)
 _COMPLEX_KEY = (COMPLEX,)
 _BY_VALUE = (int, bool, str, bytes, type(None), type(Ellipsis), type(NotImplemented))
+# `list[int]`, `int | str`, and the base of the aliases of `typing`, one of which what `Peak[int](1.0)` makes has on it.
+_ALIASES = (GenericAlias, UnionType, type(Literal[1]).__mro__[1])
 
 
 def _visit_float(obj: float, into: Flattening) -> Key:
@@ -37,6 +40,15 @@ def _visit_complex(obj: complex, into: Flattening) -> Key:
 def _visit_enum(obj: Enum, into: Flattening) -> Key:
     # By name, because members may be equal to members of other enums, or not hashable.
     return (ENUM, type(obj), obj._name_ if obj._name_ in type(obj).__members__ else obj._value_)
+
+
+def _visit_alias(obj: Any, into: Flattening) -> Key:
+    """By value, since `list[int]` is another object each time it is written."""
+    try:
+        hash(obj)
+    except TypeError:
+        return visit_opaque(obj, into)
+    return visit_static(obj, into)
 
 
 def _visit_derived(obj: Any, into: Flattening) -> Key:
@@ -61,4 +73,6 @@ def register() -> None:
     add_visitor(complex, _visit_complex)
     for cls in _BY_VALUE:
         add_visitor(cls, visit_static)
+    for cls in _ALIASES:
+        add_visitor(cls, _visit_alias)
     add_rule(_rule)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._flattening import Flattening, Refusal, add_visitor
 from ._nodes import Key, KeyRow, Node, Rebuilding
+from ._words import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +25,7 @@ class _SetNode(Node):
 
     def rows(self, key: Key, path: str) -> Iterator[KeyRow]:
         texts = sorted(row.text for child in key[2] for row in child[0].rows(child, ""))
-        yield KeyRow(path, f"{key[1].__qualname__} {{{', '.join(texts)}}}", True)
+        yield KeyRow(path, shortened(f"{key[1].__qualname__} {{{', '.join(texts)}}}", key), True)
 
 
 class _FrozenSetNode(_SetNode):
@@ -62,7 +63,8 @@ def _visit_frozen_set(obj: frozenset[Any], into: Flattening) -> Key:
 
 def _element_keys(obj: set[Any] | frozenset[Any], into: Flattening) -> frozenset[Key]:
     keys = []
-    for element in obj:
+    # Not by a method that a subclass overrides.
+    for element in set.__iter__(obj) if isinstance(obj, set) else frozenset.__iter__(obj):
         # By itself: references to elsewhere would depend on the order of the elements, which is arbitrary.
         alone = Flattening(static=True)
         try:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "OPAQUE",
     "REFERENCE",
+    "TOO_DEEP",
     "Flat",
     "Flattening",
     "Key",
@@ -40,6 +41,12 @@ __all__ = [
     "visit_opaque",
     "visit_static",
 ]
+
+
+TOO_DEEP = (
+    "is nested too deeply to be taken apart. Flatten it, or register a handler for a type in it that keeps the rest "
+    "together"
+)
 
 
 class Flat(NamedTuple):
@@ -90,6 +97,8 @@ def flatten(obj: Any, *, static: bool = False, name: str = "") -> Flat:
         key = into.visit(obj)
     except Refusal as refusal:
         raise refused(refusal, name) from None
+    except RecursionError as error:
+        raise refused(Refusal(TOO_DEEP), name) from error
     return Flat(key, into.leaves, into.weak, lambda leaves: rebuild(key, leaves, into.weak))
 
 
