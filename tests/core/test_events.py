@@ -274,3 +274,23 @@ def test_logging_is_imported_only_by_those_who_use_it():
 
 def test_the_log_knows_every_event():
     assert set(EVENT_NAMES) == _logging._SHOWN["all"]
+
+
+class Closed:
+    def write(self, text):
+        raise BrokenPipeError
+
+
+@pytest.mark.parametrize("stream", [None, Closed()], ids=["none", "closed"])
+def test_a_log_that_cannot_be_printed_disturbs_nobody(stream, monkeypatch):
+    # This used to end the computation that caused the event.
+    heard = []
+    configure_logging("all")
+    try:
+        with listen(heard.append):
+            monkeypatch.setattr(sys, "stderr", stream)
+            emit(BUILD)
+            monkeypatch.undo()
+    finally:
+        configure_logging("off")
+    assert heard == [BUILD]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import threading
 
 import pytest
 
-from zrun_core import Backend, CacheOwner, Executable, GraphCache, PythonBackend, RunManager, listen
+from zrun_core import Backend, CacheOwner, Executable, GraphCache, PythonBackend, RunManager, _scope, listen
 from zrun_core import run as process_run
 from zrun_core._environment import cpu_limit
 from zrun_core._manager import DEFAULT_MAX_GRAPHS, UNSET, given_parts
@@ -353,3 +354,42 @@ def test_the_cpu_report_says_how_many_and_who(run):
     with run.acquire_cpu(3):
         assert "3" in run.cpu_report()
     assert "4" in run.cpu_report()
+
+
+def test_the_default_cannot_be_set_through_any_manager_while_any_backend_traces(run):
+    # This used to look at the manager's own backend only, and to change the default once, at tracing.
+    others = (RunManager(), RunManager(backend=CountingBackend()), run)
+    asked = []
+
+    @run.function
+    def f(x):
+        for other in others:
+            for ask in (
+                lambda other=other: other.set_mode(graph=False),
+                lambda other=other: other.set_chunksize(5),
+                other.set_mode_default,
+                other.assert_executing_eagerly,
+            ):
+                with pytest.raises(IllegalInGraphError, match="a graph is being built"):
+                    ask()
+                asked.append(other)
+        return x
+
+    before = run.policy
+    assert f(1.5) == 1.5
+    assert len(asked) == 12
+    assert run.policy is before
+    for other in others:
+        other.assert_executing_eagerly()
+
+
+def test_a_backend_that_is_gone_is_not_asked():
+    known = len(_scope._process.backends)
+    backend = CountingBackend()
+    RunManager(backend=backend)
+    RunManager(backend=backend)
+    assert sum(held() is backend for held in _scope._process.backends) == 1
+    assert len(_scope._process.backends) <= known + 1
+    del backend
+    gc.collect()
+    assert not _scope.is_tracing()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
 
 from ._events import EVENT_NAMES, Event, set_logged
 from ._fork import Guard
@@ -48,7 +49,9 @@ class _Printer(logging.Handler):
         return event is not None and event.name in self._names and (event.retrace or not self._retraces_only)
 
     def emit(self, record: logging.LogRecord) -> None:
-        sys.stderr.write(f"zrun: {record.getMessage()}\n")
+        # Under pythonw there is no standard error, and a pipe may be closed: no reason for a computation to end.
+        with suppress(Exception):
+            sys.stderr.write(f"zrun: {record.getMessage()}\n")
 
 
 def configure(choice: str) -> None:

@@ -59,6 +59,8 @@ class RunManager(PolicyOptions, CpuOptions):
         self.cache: GraphCache[Any] = GraphCache(max_entries=DEFAULT_MAX_GRAPHS, sizeof=lambda graph: graph.nbytes)
         self.watch = RetraceWatch()
         _scope.observe_default(self.backend.default_changed)
+        # The policy is that of the process, whichever manager it is set through.
+        _scope.know_backend(self.backend)
 
     @overload
     def function(
@@ -218,7 +220,7 @@ class RunManager(PolicyOptions, CpuOptions):
         Raises:
             IllegalInGraphError: a graph is being built.
         """
-        if self.backend.is_tracing():
+        if _scope.is_tracing():
             raise IllegalInGraphError(
                 "assert_executing_eagerly: a graph is being built, so Python side effects happen once, at tracing. "
                 "Run the function with 'with run.using(graph=False)', or decorate it with force_eager=True."

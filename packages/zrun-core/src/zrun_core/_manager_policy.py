@@ -167,7 +167,7 @@ class PolicyOptions:
 
     def _set_default(self, asked: str, changes: dict[str, Any]) -> None:
         checked_parts(changes)
-        if self.backend.is_tracing():
+        if _scope.is_tracing():
             raise IllegalInGraphError(
                 f"{asked} was called while a graph is being built; it would take effect once, at tracing, and never "
                 f"when the graph runs. Call it outside of the decorated function."

@@ -83,11 +83,13 @@ def _check_kinds(part: str, value: Mapping[Any, Any]) -> FrozenMapping:
     if isinstance(value, FrozenMapping):
         # Checked when it was made, and kinds are never taken away.
         return value
-    for kind, flag in value.items():
-        KINDS.check_pattern(kind, f"{part}={dict(value)!r}")
+    # A copy is checked, since that is what is kept.
+    items = dict(value)
+    for kind, flag in items.items():
+        KINDS.check_pattern(kind, f"{part}={items!r}")
         if not isinstance(flag, bool):
             raise PolicyError(f"{part}[{kind!r}] must be True or False; got {flag!r}.")
-    return FrozenMapping(value)
+    return FrozenMapping(items)
 
 
 def _check_chunksize(value: object) -> Chunksize:
