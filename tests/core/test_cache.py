@@ -19,6 +19,7 @@ from zrun_core import _fork
 from zrun_core._build_once import Claim
 from zrun_core._cache import CacheOwner, Freed, GraphCache, Reentrant, clear_all_caches
 from zrun_core._events import listen
+from zrun_core._invalidates import touch
 from zrun_core._reads import Recording
 from zrun_core._structure import KeyRow
 from zrun_core._tracked import tracked
@@ -173,11 +174,39 @@ def test_none_is_not_a_value():
     assert cache.get_or_build(owner, "key", lambda: "graph") == "graph"
 
 
-def test_a_negative_size_is_refused():
-    cache, owner = make(sizeof=lambda value: -1), CacheOwner("loss")
-    with pytest.raises(ValueError, match="sizeof must return a number of bytes, 0 or more; got -1 for loss"):
+@pytest.mark.parametrize("size", [-1, float("nan"), 1.5, None, "1 kB"])
+def test_a_size_that_is_no_number_of_bytes_is_refused(size):
+    # NaN used to be accepted, and made the sum of all sizes NaN for good.
+    cache, owner = make(sizeof=lambda value: size), CacheOwner("loss")
+    with pytest.raises(ValueError, match=f"sizeof must return a number of bytes, 0 or more; got {size!r} for loss"):
         cache.get_or_build(owner, "key", lambda: "graph")
     assert cache.info().total.graphs == 0
+    assert owner.claims == {}
+
+
+class Index:
+    def __index__(self):
+        return 7
+
+
+def test_a_size_may_be_anything_that_stands_for_an_integer():
+    cache, owner = make(sizeof=lambda value: Index()), CacheOwner("loss")
+    cache.get_or_build(owner, "key", lambda: "graph")
+    assert cache.info().total.bytes == 7
+
+
+@pytest.mark.parametrize("name", ["sizeof", "dispose", "clock"])
+def test_what_is_called_later_must_be_a_function(name):
+    with pytest.raises(TypeError, match=f"{name} must be a function; got 5 of type int"):
+        make(**{name: 5})
+
+
+def test_the_objects_of_a_key_may_come_one_by_one():
+    # An iterator used to be exhausted before `touch` could know of its objects.
+    cache, owner, thing = make(), CacheOwner("loss"), Thing()
+    cache.get_or_build(owner, "key", lambda: "graph", weak=(each for each in [thing]))
+    touch(thing)
+    assert cache.get(owner, "key") is None
 
 
 def test_a_failing_size_estimate_leaves_nothing():

@@ -228,3 +228,37 @@ def test_the_kernel_lists_this_process_in_the_groups_found():
     if not lists:
         pytest.skip("this machine has no cgroup tree for CPUs")
     assert all(str(os.getpid()) in pids for pids in lists)
+
+
+def test_a_process_in_a_real_group_has_what_its_memory_limit_leaves():
+    own = [group for group in own_groups("memory") if Path(group.directory, "cgroup.procs").exists()]
+    if not own:
+        pytest.skip("this machine has no cgroup of this process that accounts memory")
+    group = Path(own[0].directory, f"zrun-test-memory-{os.getpid()}")
+    name = "memory.limit_in_bytes" if own[0].version == 1 else "memory.max"
+    try:
+        group.mkdir()
+    except OSError as error:
+        pytest.skip(f"no cgroup can be made here: {error}")
+    try:
+        try:
+            (group / name).write_text(str(300 * 2**20))
+        except OSError as error:
+            pytest.skip(f"no cgroup with a limit can be made here: {error}")
+        program = """
+import os, sys
+with open(os.path.join(sys.argv[1], "cgroup.procs"), "w") as file:
+    file.write(str(os.getpid()))
+from zrun_core import available_memory
+before = available_memory()
+taken = bytearray(b"x" * 2**20) * 100
+after = available_memory()
+print(before.limited_by, before.group_limit // 2**20, os.path.basename(before.group_directory))
+print(round((before.bytes - after.bytes) / len(taken)))
+"""
+        command = [sys.executable, "-W", "error", "-c", program, str(group)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.stderr == ""
+        assert done.stdout.split() == ["cgroup", "300", group.name, "1"]
+    finally:
+        group.rmdir()

@@ -283,6 +283,7 @@ def test_a_bad_argument_of_acquire_is_refused_before_anything_happens(arguments,
     [
         (0, CpuError, r"^n_cpu must be an integer of at least 1; got 0\. Give the number of CPUs"),
         (-2, CpuError, r"at least 1; got -2"),
+        (10**9, CpuError, r"^n_cpu must be an integer of at most 65536; got 1000000000\. Give the number"),
         (2.0, TypeError, r"^n_cpu must be an integer; got 2\.0 of type float"),
         ("auto", TypeError, r"got 'auto' of type str.*count_cpus\(\)"),
         (True, TypeError, r"got True of type bool"),

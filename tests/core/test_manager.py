@@ -300,6 +300,13 @@ def test_strict_is_checked(run):
     assert run.n_cpu == 4
 
 
+def test_more_cpus_than_any_machine_has_are_refused_before_the_backend_is_told(run):
+    told = list(run.backend.threads)
+    with pytest.raises(CpuError, match="n_cpu must be an integer of at most 65536; got 65537"):
+        run.set_n_cpu(65537)
+    assert (run.n_cpu, run.backend.threads) == (4, told)
+
+
 def test_a_backend_that_refuses_leaves_the_pool(run):
     def refuse(intra, inter):
         raise RuntimeStartedError("too late")

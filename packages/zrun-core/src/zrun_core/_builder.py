@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import count
+from operator import index
 from typing import TYPE_CHECKING, Any
 
 from ._books import Books
@@ -31,6 +32,9 @@ class Builder(Books):
         dispose: Callable[[Any], None] | None,
         clock: Callable[[], float],
     ) -> None:
+        for name, given in (("sizeof", sizeof), ("dispose", dispose), ("clock", clock)):
+            if not callable(given) and not (name == "dispose" and given is None):
+                raise TypeError(f"{name} must be a function; got {given!r} of type {type(given).__name__}.")
         super().__init__(max_entries, max_bytes, max_age, dispose, clock)
         self._sizeof = sizeof
 
@@ -64,6 +68,8 @@ class Builder(Books):
         weak: Sequence[object],
         rows: Callable[[], Rows] | None,
     ) -> Any:
+        # It is gone through twice.
+        weak = tuple(weak)
         serial = next(_serials)
         # From now on, so that none can die unseen.
         deaths = tuple(Death.of(obj, serial, self._inbox) for obj in weak)
@@ -83,9 +89,7 @@ class Builder(Books):
         now = self._clock()
         if value is None:
             raise TypeError(f"The build of {owner.name} returned None, which stands for 'not in the cache'.")
-        nbytes = self._sizeof(value)
-        if nbytes < 0:
-            raise ValueError(f"sizeof must return a number of bytes, 0 or more; got {nbytes!r} for {owner.name}.")
+        nbytes = _checked_size(self._sizeof(value), owner)
         depends = reads if reads.reads else None
         if depends is not None:
             depends.watch(Outdate(self, self._inbox, serial))
@@ -114,3 +118,14 @@ class Builder(Books):
             return entry.value
 
         return self._open(lambda: put(entry))
+
+
+def _checked_size(size: Any, owner: CacheOwner) -> int:
+    """What `sizeof` returned, as an int; NaN and the like would make the sum of all sizes useless for good."""
+    try:
+        nbytes = index(size)
+    except TypeError:
+        nbytes = -1
+    if nbytes < 0:
+        raise ValueError(f"sizeof must return a number of bytes, 0 or more; got {size!r} for {owner.name}.")
+    return nbytes

@@ -49,6 +49,7 @@ class GraphCache(Builder, Generic[V]):
         clock: returns the time in seconds; never goes back.
 
     Raises:
+        TypeError: `sizeof`, `dispose` or `clock` cannot be called.
         ValueError: a budget is not positive.
 
     Scope: process; safe to share between threads. Registers itself for `clear_all_caches`.
@@ -158,7 +159,7 @@ class GraphCache(Builder, Generic[V]):
         Raises:
             Reentrant: this context is building this very key further up.
             TypeError: `build` returned None, or Python cannot refer weakly to an object of `weak`.
-            ValueError: `owner` belongs to another cache, or `sizeof` returned a negative number.
+            ValueError: `owner` belongs to another cache, or `sizeof` returned something else than a number of bytes.
 
         Scope: process.
         """

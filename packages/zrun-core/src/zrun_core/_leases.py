@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from os import fspath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ._lease_queue import LeaseQueue, Request
 from ._locks import CpuLocks, check_supported, lock_directory
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from typing_extensions import Self
+
+MOST_CPUS: Final = 2**16
+"""More than any machine has; a pool that lists more would only fill the memory."""
 
 _HINT_POOL = "Give the number of CPUs that may be leased at the same time; count_cpus() says how many there are."
 _HINT_MAX_CPU = "Give how many CPUs at most, or count from the end of the pool: -1 for all, -2 for all but one."
@@ -135,13 +138,13 @@ class CpuPool:
     processes of this user too.
 
     Args:
-        n_cpu: number of CPUs in the pool, at least 1.
+        n_cpu: number of CPUs in the pool, from 1 to 65536.
         lock_directory: directory for the files of shared leases, the same in each process that shares; it is made
             with mode 0700 when first needed. None means `$XDG_RUNTIME_DIR/zrun`, or `zrun-<user id>` among the
             temporary files where that variable names no directory of this user.
 
     Raises:
-        CpuError: `n_cpu` is less than 1.
+        CpuError: `n_cpu` is less than 1, or more than 65536.
         TypeError: `n_cpu` is not an integer.
 
     Scope: process (thread-safe).
@@ -156,7 +159,7 @@ class CpuPool:
     """
 
     def __init__(self, n_cpu: int, *, lock_directory: str | os.PathLike[str] | None = None) -> None:
-        self._queue = LeaseQueue(whole_number("n_cpu", n_cpu, least=1, hint=_HINT_POOL, error=CpuError))
+        self._queue = LeaseQueue(whole_number("n_cpu", n_cpu, least=1, most=MOST_CPUS, hint=_HINT_POOL, error=CpuError))
         self._lock_directory = None if lock_directory is None else fspath(lock_directory)
 
     @property
@@ -176,15 +179,15 @@ class CpuPool:
         nothing is granted until fewer CPUs are out than the pool has.
 
         Args:
-            n_cpu: the new number, at least 1.
+            n_cpu: the new number, from 1 to 65536.
 
         Raises:
-            CpuError: `n_cpu` is less than 1; nothing was changed.
+            CpuError: `n_cpu` is less than 1, or more than 65536; nothing was changed.
             TypeError: `n_cpu` is not an integer; nothing was changed.
 
         Scope: process.
         """
-        self._queue.resize(whole_number("n_cpu", n_cpu, least=1, hint=_HINT_POOL, error=CpuError))
+        self._queue.resize(whole_number("n_cpu", n_cpu, least=1, most=MOST_CPUS, hint=_HINT_POOL, error=CpuError))
 
     def acquire(self, max_cpu: int = -1, timeout: float | None = None, *, shared: bool = False) -> Acquisition:
         """Lease CPUs for the length of a `with` block.

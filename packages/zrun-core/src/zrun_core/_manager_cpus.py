@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ._cpus import CpuCount, count_cpus
 from ._environment import cpu_limit
 from ._fork import Guard
-from ._leases import CpuPool
+from ._leases import MOST_CPUS, CpuPool
 from ._numbers import whole_number
 from .errors import CpuError
 
@@ -68,7 +68,7 @@ class CpuOptions:
                 raise CpuError(f"n_cpu must be 'auto' or a positive number; got {n_cpu!r}. {_HINT}")
             count = _counted().count
         else:
-            count = whole_number("n_cpu", n_cpu, least=1, hint=_HINT, error=CpuError)
+            count = whole_number("n_cpu", n_cpu, least=1, most=MOST_CPUS, hint=_HINT, error=CpuError)
         with self._cpu_guard.lock:
             pool = self._cpus()
             self.backend.set_threads(1 if strict else count, count)

@@ -9,22 +9,25 @@ if TYPE_CHECKING:
     from .errors import ZrunError
 
 
-def whole_number(name: str, value: Any, *, least: int | None, hint: str, error: type[ZrunError]) -> int:
-    """Return `value` as an int if it is an integer of at least `least`.
+def whole_number(
+    name: str, value: Any, *, least: int | None, hint: str, error: type[ZrunError], most: int | None = None
+) -> int:
+    """Return `value` as an int if it is an integer of at least `least`, and of at most `most`.
 
     Args:
         name: the argument as the caller knows it.
         value: an int, or what stands for one, such as a NumPy integer. A bool is no number here.
         least: the smallest value that is accepted; None means any.
         hint: the next step, for the message.
-        error: what to raise for an integer that is too small.
+        error: what to raise for an integer that is too small or too large.
+        most: the largest value that is accepted; None means any.
 
     Returns:
         The value as a plain int.
 
     Raises:
         TypeError: `value` is not an integer.
-        ZrunError: `value` is too small; of the class `error`.
+        ZrunError: `value` is too small or too large; of the class `error`.
 
     Example:
         >>> from zrun_core.errors import CpuError
@@ -42,6 +45,8 @@ def whole_number(name: str, value: Any, *, least: int | None, hint: str, error: 
         raise TypeError(f"{name} must be an integer; got {value!r} of type {type(value).__name__}. {hint}")
     if least is not None and number < least:
         raise error(f"{name} must be an integer of at least {least}; got {number}. {hint}")
+    if most is not None and number > most:
+        raise error(f"{name} must be an integer of at most {most}; got {number}. {hint}")
     return number
 
 
