@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from zrun_core import Backend, CacheOwner, Executable, GraphCache, PythonBackend, RunManager, _scope, listen
+from zrun_core import Backend, CacheOwner, Executable, GraphCache, PythonBackend, RunManager, _tracing, listen
 from zrun_core import run as process_run
 from zrun_core._environment import cpu_limit
 from zrun_core._manager import DEFAULT_MAX_GRAPHS, UNSET, given_parts
@@ -391,12 +391,13 @@ def test_the_default_cannot_be_set_through_any_manager_while_any_backend_traces(
 
 
 def test_a_backend_that_is_gone_is_not_asked():
-    known = len(_scope._process.backends)
     backend = CountingBackend()
-    RunManager(backend=backend)
-    RunManager(backend=backend)
-    assert sum(held() is backend for held in _scope._process.backends) == 1
-    assert len(_scope._process.backends) <= known + 1
+    for _ in range(2):
+        RunManager(backend=backend)
+    assert sum(held() is backend for held in _tracing._backends) == 1
     del backend
     gc.collect()
-    assert not _scope.is_tracing()
+    assert not _tracing.is_tracing()
+    known = len(_tracing._backends)
+    RunManager(backend=CountingBackend())
+    assert len(_tracing._backends) <= known

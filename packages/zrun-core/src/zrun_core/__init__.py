@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ._cache import GraphCache as GraphCache
     from ._cache import clear_all_caches as clear_all_caches
     from ._cache_info import CacheInfo as CacheInfo
+    from ._cache_info import FunctionInfo as FunctionInfo
     from ._chunks import ChunkPlan as ChunkPlan
     from ._chunks import check_aligned as check_aligned
     from ._chunks import plan_chunks as plan_chunks
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from ._events import Event as Event
     from ._events import configure_logging as configure_logging
     from ._events import listen as listen
+    from ._explain import Difference as Difference
     from ._explain import Explanation as Explanation
     from ._function import Function as Function
     from ._invalidates import invalidates as invalidates
@@ -75,12 +77,14 @@ _HOME = {
     "CpuCount": ("_cpus", "CpuCount"),
     "CpuPool": ("_leases", "CpuPool"),
     "DEFAULT_MODE": ("_policy", "DEFAULT_MODE"),
+    "Difference": ("_explain", "Difference"),
     "Event": ("_events", "Event"),
     "Executable": ("_backend", "Executable"),
     "Explanation": ("_explain", "Explanation"),
     "Flat": ("_structure", "Flat"),
     "Freed": ("_cache", "Freed"),
     "Function": ("_function", "Function"),
+    "FunctionInfo": ("_cache_info", "FunctionInfo"),
     "GraphCache": ("_cache", "GraphCache"),
     "KeyRow": ("_structure", "KeyRow"),
     "Lease": ("_leases", "Lease"),
@@ -124,12 +128,14 @@ __all__ = [
     "ChunkPlan",
     "CpuCount",
     "CpuPool",
+    "Difference",
     "Event",
     "Executable",
     "Explanation",
     "Flat",
     "Freed",
     "Function",
+    "FunctionInfo",
     "GraphCache",
     "KeyRow",
     "Lease",

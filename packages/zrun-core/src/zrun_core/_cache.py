@@ -38,6 +38,8 @@ class GraphCache(Builder, Generic[V]):
     an object of its own `weak` strongly (a closure over it, a bound method) keeps that object, and so itself, alive
     until a budget drops it. A value may refer to its own function.
 
+    What a death or a change leaves behind is cleared up by the next operation on the cache, whichever that is.
+
     Args:
         max_entries: how many values may be kept. None means no limit.
         max_bytes: how many bytes they may have together, by `sizeof`. None means no limit. The value built last is kept
@@ -151,7 +153,7 @@ class GraphCache(Builder, Generic[V]):
             build: makes the value. Tracked state that it reads is recorded; if that changes, the entry goes. An
                 exception passes through and leaves nothing behind.
             weak: objects whose death drops the entry: those that `key` holds by identity. `touch` drops it too.
-            rows: describes the key, for explanations; called only before a build.
+            rows: describes the key, for explanations, as `Flat.rows` does; called only before a build.
 
         Returns:
             The value.
@@ -273,7 +275,7 @@ class GraphCache(Builder, Generic[V]):
         Args:
             owner: the function.
             key: the key.
-            rows: describes the key.
+            rows: describes the key, as `Flat.rows` does; it is compared with keys that were built with `rows` too.
 
         Returns:
             The explanation.

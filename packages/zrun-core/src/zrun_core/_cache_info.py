@@ -23,7 +23,7 @@ class Freed(NamedTuple):
 
 
 class FunctionInfo(NamedTuple):
-    """The row of one function.
+    """What a cache says of one function: a row of `CacheInfo`.
 
     Attributes:
         function: its qualified name.

@@ -157,9 +157,12 @@ def listen(callback: Callable[[Event], Any], *names: EventName) -> Listener:
     Scope: process. Events of every thread are heard.
 
     Example:
+        >>> from zrun_core import CacheOwner, GraphCache
+        >>> cache, tables = GraphCache(max_entries=10, sizeof=len), CacheOwner("tables")
         >>> with listen(print, "build"):
-        ...     emit(Event("build", "loss", "loss", "first call", 0.25))
-        traced loss (loss) in 0.25 s: first call
+        ...     cache.get_or_build(tables, "key", lambda: "a table")
+        traced tables (tensor) in ... s: first call
+        'a table'
     """
     if not callable(callback):
         raise TypeError(f"listen takes a callable; got {callback!r} of type {type(callback).__name__}.")

@@ -123,7 +123,7 @@ def touch(obj: object, *attributes: str) -> None:
     Scope: process. Drops the graphs that read it, no others.
 
     Example:
-        >>> from zrun_core._tracked import tracked
+        >>> from zrun_core import tracked
         >>> class Spline:
         ...     knots = tracked(default_factory=list)
         >>> spline = Spline()

@@ -10,6 +10,7 @@ from ._cache import CacheInfo, Freed, GraphCache, clear_all_caches
 from ._events import listen
 from ._manager_cpus import CpuOptions
 from ._manager_policy import UNSET, PolicyOptions, given_parts
+from ._tracing import is_tracing, know_backend
 from ._watch import RetraceWatch
 from .errors import IllegalInGraphError
 
@@ -60,7 +61,7 @@ class RunManager(PolicyOptions, CpuOptions):
         self.watch = RetraceWatch()
         _scope.observe_default(self.backend.default_changed)
         # The policy is that of the process, whichever manager it is set through.
-        _scope.know_backend(self.backend)
+        know_backend(self.backend)
 
     @overload
     def function(
@@ -220,7 +221,7 @@ class RunManager(PolicyOptions, CpuOptions):
         Raises:
             IllegalInGraphError: a graph is being built.
         """
-        if _scope.is_tracing():
+        if is_tracing():
             raise IllegalInGraphError(
                 "assert_executing_eagerly: a graph is being built, so Python side effects happen once, at tracing. "
                 "Run the function with 'with run.using(graph=False)', or decorate it with force_eager=True."

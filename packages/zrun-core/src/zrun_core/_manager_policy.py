@@ -8,6 +8,7 @@ from . import _scope
 from ._kinds import KINDS
 from ._policy import DEFAULT_MODE, checked_parts
 from ._scope import Using, bind, current
+from ._tracing import is_tracing
 from .errors import IllegalInGraphError, PolicyError
 
 if TYPE_CHECKING:
@@ -167,7 +168,7 @@ class PolicyOptions:
 
     def _set_default(self, asked: str, changes: dict[str, Any]) -> None:
         checked_parts(changes)
-        if _scope.is_tracing():
+        if is_tracing():
             raise IllegalInGraphError(
                 f"{asked} was called while a graph is being built; it would take effect once, at tracing, and never "
                 f"when the graph runs. Call it outside of the decorated function."
@@ -229,8 +230,17 @@ def given_parts(
     graph: Any, autograd: Any, jit: Any, check_numerics: Any, chunksize: Any, retrace: Any
 ) -> dict[str, Any]:
     """The parts of a policy that were given."""
-    parts = {"graph": graph, "autograd": autograd, "jit": jit, "check_numerics": check_numerics, "retrace": retrace}
-    given = {name: value for name, value in parts.items() if value is not None}
+    given: dict[str, Any] = {}
+    if graph is not None:
+        given["graph"] = graph
+    if autograd is not None:
+        given["autograd"] = autograd
+    if jit is not None:
+        given["jit"] = jit
+    if check_numerics is not None:
+        given["check_numerics"] = check_numerics
     if chunksize is not UNSET:
         given["chunksize"] = chunksize
+    if retrace is not None:
+        given["retrace"] = retrace
     return given

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from contextvars import ContextVar
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar
-from weakref import WeakMethod, ref
+from weakref import WeakMethod
 
 from ._decorate import is_coroutine_function, within
 from ._fork import Guard
@@ -20,8 +20,6 @@ from .errors import PolicyShadowedError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
-
-    from ._backend import Backend
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -39,7 +37,6 @@ class _Process:
     def __init__(self) -> None:
         self.default: Policy | None = None
         self.observers: tuple[WeakMethod[Callable[[Policy, Policy], None]], ...] = ()
-        self.backends: tuple[ref[Backend], ...] = ()
         self.guard = Guard()
 
     def first(self) -> Policy:
@@ -133,28 +130,6 @@ def observe_default(observer: Callable[[Policy, Policy], None]) -> None:
     with _process.guard.lock:
         others = (held for held in _process.observers if held() is not None and held != made)
         _process.observers = (*others, made)
-
-
-def know_backend(backend: Backend) -> None:
-    """Have a backend asked by `is_tracing`.
-
-    Args:
-        backend: the backend; held weakly, and giving it again has no effect.
-
-    Scope: process.
-    """
-    made = ref(backend)
-    with _process.guard.lock:
-        others = (held for held in _process.backends if held() is not None and held is not made)
-        _process.backends = (*others, made)
-
-
-def is_tracing() -> bool:
-    """Whether the code that calls this is being traced by any backend of the process.
-
-    Scope: context, as far as the backends tell contexts apart.
-    """
-    return any(backend is not None and backend.is_tracing() for backend in [held() for held in _process.backends])
 
 
 def _without(frame: _Frame | None, owner: object) -> _Frame | None:

@@ -64,6 +64,21 @@ class Flat(NamedTuple):
     weak: list[Any]
     rebuild: Callable[[Sequence[Any]], Any]
 
+    def rows(self, name: str = "") -> tuple[KeyRow, ...]:
+        """The key in words, as `GraphCache` takes it to explain what differs between two keys.
+
+        Args:
+            name: the name of the whole object, before the paths.
+
+        Returns:
+            A row for each leaf and each static part; of very long containers, for the first parts and for the rest.
+
+        Example:
+            >>> [tuple(row) for row in flatten({"mu": 1.5, "order": 3}).rows("model")]
+            [("model['mu']", 'float', False), ("model['order']", '3', True)]
+        """
+        return rows(self.key, name)
+
 
 def flatten(obj: Any, *, static: bool = False, name: str = "") -> Flat:
     """Take an object apart.

@@ -81,8 +81,8 @@ def count_traces(function: object = None) -> TraceCounter:
     """Count the traces that happen in a `with` block.
 
     Args:
-        function: count those of this function only: a decorated function, a bound method of one, or a qualified name.
-            None counts all.
+        function: count those of this function only: a decorated function, a bound method of one, the `CacheOwner` that
+            stands for it in a cache of your own, or a qualified name. None counts all.
 
     Returns:
         A context manager that gives a `TraceCounter`; that keeps its counts after the block.
@@ -93,11 +93,13 @@ def count_traces(function: object = None) -> TraceCounter:
     Scope: process. Traces in other threads count too.
 
     Example:
-        >>> from zrun_core._events import emit
+        >>> from zrun_core import CacheOwner, GraphCache
+        >>> cache, tables = GraphCache(max_entries=10, sizeof=len), CacheOwner("tables")
         >>> with count_traces() as traces:
-        ...     emit(Event("build", "loss", "loss"))
+        ...     cache.get_or_build(tables, "key", lambda: "a table")
+        'a table'
         >>> traces.total, dict(traces.by_function)
-        (1, {'loss': 1})
+        (1, {'tables': 1})
     """
     return TraceCounter(function)
 
