@@ -94,8 +94,8 @@ class Books:
     def _open(self, work: Callable[[], T]) -> T:
         """Work on the books under the lock, with all notes worked off; the outermost then does what was left for later.
 
-        Not a context manager made of a generator: an interrupt in its machinery would keep the lock for as long as
-        somebody keeps the traceback, as notebooks do.
+        Not a block: an interrupt in the machinery of a generator keeps the lock for as long as somebody keeps the
+        traceback, as notebooks do.
         """
         after: list[Callable[[], object]] = []
         try:
@@ -103,13 +103,12 @@ class Books:
                 nested = self._busy
                 try:
                     self._busy = True
-                    if not nested:
+                    if self._torn and not nested:
                         self._mend()
-                        self._torn = True
+                    self._torn = True
                     self._read_notes()
                     done = work()
-                    if not nested:
-                        self._torn = False
+                    self._torn = nested
                     return done
                 finally:
                     self._busy = nested
@@ -123,8 +122,6 @@ class Books:
 
     def _mend(self) -> None:
         """After an interrupted change: what is in the order of use is on the books, and nothing else."""
-        if not self._torn:
-            return
         self._bytes = 0
         for owner in self.owners():
             owner.order.clear()
@@ -184,8 +181,12 @@ class Books:
             del owner.table[entry.key]
 
     def _read_notes(self) -> None:
-        while self._inbox:
-            note = self._inbox.popleft()
+        while True:
+            # In one step with the look whether there is one: a finalizer may come and work them off.
+            try:
+                note = self._inbox.popleft()
+            except IndexError:
+                break
             if isinstance(note, Change):
                 self._drop(note.serial, "invalidate", note.reason)
             else:
