@@ -20,11 +20,12 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from weakref import ref
 
+from ._budgets import check_budgets
 from ._cache_info import FunctionInfo
 from ._events import Event, EventName, emit
 from ._explain import Explanation, nearest
 from ._fork import renewed_in_child
-from ._owner import CacheOwner, Change, Dropped, Entry, Inbox, Obituary, check_count
+from ._owner import CacheOwner, Change, Dropped, Entry, Inbox, Obituary
 from .errors import ZrunWarning
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ class Books:
 
     def _mend(self) -> None:
         """After an interrupted change: what is in the order of use is on the books, and nothing else."""
-        self._bytes = 0
+        self._bytes = self._newest = 0
         for owner in self.owners():
             owner.order.clear()
             owner.nbytes = 0
@@ -286,17 +287,3 @@ def _first(order: OrderedDict[int, Any]) -> int:
         with suppress(RuntimeError):
             return next(iter(order), -1)
         # A finalizer changed the order between the two calls.
-
-
-def check_budgets(max_entries: object, max_bytes: object, max_age: object) -> None:
-    """Raise unless these are budgets.
-
-    Raises:
-        ValueError: one is not positive.
-    """
-    check_count("max_entries", max_entries)
-    check_count("max_bytes", max_bytes)
-    if max_age is not None and (
-        isinstance(max_age, bool) or not isinstance(max_age, (int, float)) or not 0 < max_age < inf
-    ):
-        raise ValueError(f"max_age must be a positive number of seconds, or None for no limit; got {max_age!r}.")

@@ -1,4 +1,4 @@
-"""Building for a cache: one builder per key at a time, and what is recorded meanwhile."""
+"""Using entries of a cache and building them: one builder per key at a time, and what is recorded meanwhile."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _serials = count(1)
 
 
 class Builder(Books):
-    """What `GraphCache` does on a miss."""
+    """What `GraphCache` does on a hit and on a miss."""
 
     def __init__(
         self,
@@ -37,6 +37,39 @@ class Builder(Books):
                 raise TypeError(f"{name} must be a function; got {given!r} of type {type(given).__name__}.")
         super().__init__(max_entries, max_bytes, max_age, dispose, clock)
         self._sizeof = sizeof
+
+    def use(self, owner: CacheOwner, entry: Entry) -> Any:
+        """Use an entry that was found before, as a look-up of its key would.
+
+        Args:
+            owner: the function.
+            entry: the entry, which may have been dropped meanwhile.
+
+        Returns:
+            The value, now the most recently used, or None.
+
+        Scope: process.
+        """
+        if self._inbox or (self._max_age is not None and self._clock() > self._due):
+            self.settle()
+        if entry.serial == self._newest and self._max_age is None:
+            # Nothing to put in order. CPython does not leave a thread in the middle of this statement.
+            owner.hits += 1
+        else:
+            with self._lock:
+                try:
+                    self._lru.move_to_end(entry.serial)
+                except KeyError:
+                    return None
+                self._newest = entry.serial
+                if owner.max_graphs is not None:
+                    owner.order.move_to_end(entry.serial)
+                if self._max_age is not None:
+                    entry.used = self._clock()
+                owner.hits += 1
+        if entry.reads is not None:
+            entry.reads.replay()
+        return entry.value
 
     def _claim(self, owner: CacheOwner, claim: Claim, may_wait: bool) -> Any:
         """Get the right to build (None), or the value that another builder shares."""

@@ -7,7 +7,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from weakref import WeakSet
 
-from ._books import check_budgets
+from ._budgets import check_budgets
 from ._build_once import Building, Claim, Reentrant, is_building, is_building_key
 from ._builder import Builder
 from ._cache_info import CacheInfo, Freed, FunctionInfo
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from types import EllipsisType
 
     from ._explain import Rows
-    from ._owner import Entry
 
 __all__ = ["CacheInfo", "CacheOwner", "Freed", "FunctionInfo", "GraphCache", "Reentrant", "clear_all_caches"]
 
@@ -96,40 +95,6 @@ class GraphCache(Builder, Generic[V]):
         # Comparing keys may run code of users, so it is done without the lock; the serial number tells what is valid.
         entry = owner.table.get(key)
         return None if entry is None else self.use(owner, entry)
-
-    def use(self, owner: CacheOwner, entry: Entry) -> V | None:
-        """Use an entry that was found before, as a look-up of its key would.
-
-        Args:
-            owner: the function.
-            entry: the entry, which may have been dropped meanwhile.
-
-        Returns:
-            The value, now the most recently used, or None.
-
-        Scope: as `get`.
-        """
-        if self._inbox or (self._max_age is not None and self._clock() > self._due):
-            self.settle()
-        if entry.serial == self._newest and self._max_age is None:
-            # Nothing to put in order. CPython does not leave a thread in the middle of this statement.
-            owner.hits += 1
-        else:
-            with self._lock:
-                try:
-                    self._lru.move_to_end(entry.serial)
-                except KeyError:
-                    return None
-                self._newest = entry.serial
-                if owner.max_graphs is not None:
-                    owner.order.move_to_end(entry.serial)
-                if self._max_age is not None:
-                    entry.used = self._clock()
-                owner.hits += 1
-        if entry.reads is not None:
-            entry.reads.replay()
-        value: V = entry.value
-        return value
 
     def get_or_build(
         self,

@@ -12,6 +12,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import ref
 
+from ._budgets import check_count
 from ._cache_info import FunctionInfo
 
 if TYPE_CHECKING:
@@ -271,17 +272,3 @@ class CacheOwner:
 
 
 _tokens = count(1)
-
-
-def check_count(name: str, value: object) -> None:
-    """Raise unless a budget is a positive whole number or None.
-
-    Args:
-        name: of the argument.
-        value: what was given.
-
-    Raises:
-        ValueError: it is neither.
-    """
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise ValueError(f"{name} must be a positive whole number, or None for no limit; got {value!r}.")
