@@ -705,7 +705,7 @@ def test_entries_die_with_their_function():
         ("invalidate", "loss", "loss", "the function is gone")
     ] * 2
     (row,) = info.rows
-    assert row == ("(gone)", "", 0, 1, 2, 0, 2, row.trace_seconds, 0)
+    assert row == ("(gone)", "", 0, 1, 2, 0, 2, row.trace_seconds, 0, 0)
 
 
 def test_a_function_that_never_met_a_cache_dies_quietly():

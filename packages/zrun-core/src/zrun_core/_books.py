@@ -209,7 +209,8 @@ class Books:
             event = Event("invalidate", info.function, info.kind, "the function is gone", owner=gone.token)
             self._after.append(partial(emit, event))
         # What it had is no longer there, and counts as dropped.
-        self._gone = self._gone.plus(info._replace(graphs=0, bytes=0, invalidations=info.invalidations + info.graphs))
+        gone_for_good = info._replace(graphs=0, bytes=0, compiled=0, invalidations=info.invalidations + info.graphs)
+        self._gone = self._gone.plus(gone_for_good)
 
     def _expire(self) -> None:
         """Drop what has not been used for too long; cheap as long as nothing is due."""
