@@ -13,11 +13,10 @@ from zrun_core.errors import IllegalInGraphError
 
 from ._carried import Carried
 from ._data import as_inputs, to_numpy
+from ._differences import by_differences
 from ._leaves import Rows
 from ._losses import LossFunctions, functions_of
 from ._parameters import Parameters
-from ._problem import check_rank
-from .gradients._numeric import numeric_hessian, numeric_jacobian
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,10 +28,10 @@ class Objective:
     """A loss as functions of a vector: NumPy in, NumPy and Python floats out. Made by `objective`.
 
     Every method takes `x`, float64 of shape `(n,)`. The policy in force at the call decides whether a graph runs and
-    whether derivatives are automatic. Value, gradient and Jacobian found at one `x` are kept until another `x` comes,
-    the policy changes, or something else that the loss reads takes another value: a variable, a field of its `self`.
-    What is not seen is state of Python that it reads from elsewhere, and, where it runs eagerly, variables that are not
-    trainable; `forget` is for these.
+    whether derivatives are automatic; where the loss is not finite, numerical ones are NaN. Value, gradient and
+    Jacobian found at one `x` are kept until another `x` comes, the policy changes, or something else that the loss
+    reads takes another value: a variable, a field of its `self`. What is not seen is state of Python that it reads from
+    elsewhere, and, where it runs eagerly, variables that are not trainable; `forget` is for these.
 
     Scope: safe to share between threads; calls on one loss that reads variables run one at a time.
 
@@ -41,6 +40,9 @@ class Objective:
         x0: the start values, shape `(n,)`, read-only.
         evaluations: how often each method computed something, by name (a value that was kept is not counted).
     """
+
+    # iminuit would take `hessian` unasked, and fails where that is not positive definite at the start.
+    has_hessian = False
 
     def __init__(
         self, loss: Callable[..., Any], params: Parameters, data: dict[str, Any], functions: LossFunctions
@@ -250,13 +252,7 @@ class Objective:
             self.evaluations["points"] += len(points)
             return self._functions.run("batch", carried, Rows(tf.constant(points))).numpy()  # type: ignore[no-any-return]
 
-        if what == "hessian":
-            check_rank(what, self._functions.name, np.ndim(self.value(x)))
-            second = numeric_hessian(evaluate, x, names=self.names)
-            return {"value": second.value, "gradient": second.gradient, "hessian": second.hessian}
-        first = numeric_jacobian(evaluate, x, names=self.names)
-        check_rank(what, self._functions.name, first.value.ndim)
-        return {"value": float(first.value) if first.value.ndim == 0 else first.value, what: first.jacobian}
+        return by_differences(what, self._functions.name, self.names, evaluate, x, lambda: self.value(x))
 
 
 def objective(loss: Callable[..., Any], params: Any, /, **data: Any) -> Objective:
@@ -292,6 +288,8 @@ def objective(loss: Callable[..., Any], params: Any, /, **data: Any) -> Objectiv
         raise TypeError(
             f"objective takes a function that returns the loss; got {loss!r} of type {type(loss).__name__}."
         )
+    # Refuse it here, under its name, rather than at the first call.
+    flatten(loss, name="loss")
     parameters = Parameters(params)
     parameters.bound.check_call(loss, data)
     return Objective(loss, parameters, as_inputs(data), functions_of(loss))

@@ -12,6 +12,7 @@ from weakref import finalize
 import numpy as np
 import tensorflow as tf
 
+from ._data import refuse_masked
 from ._shadow import borrow_shadow, give_back_shadows
 
 if TYPE_CHECKING:
@@ -88,13 +89,13 @@ class Bound:
         """
         form, labels = self.layout.form, self.layout.labels
         named = dict.fromkeys(labels) if form == "names" else {}
+        if twice := sorted(named.keys() & data.keys()):
+            raise TypeError(f"objective: {', '.join(twice)} is given as a parameter and as data; rename one.")
         try:
             signature = inspect.signature(loss)
         except (TypeError, ValueError):
             return
         name = getattr(loss, "__qualname__", type(loss).__qualname__)
-        if twice := sorted(named.keys() & data.keys()):
-            raise TypeError(f"objective: {', '.join(twice)} is given as a parameter and as data; rename one.")
         try:
             signature.bind(*([None] if form == "vector" else []), **named, **data)
         except TypeError as error:
@@ -142,12 +143,7 @@ class Parameters:
             values = [_as_floats(f"params[{i}]", v.numpy()) for i, v in enumerate(variables)]
         else:
             form, labels = "vector", ("x",)
-            values = [_as_floats("params", params)]
-            if values[0].ndim != 1:
-                raise TypeError(
-                    f"params must be a list of variables, a mapping name -> start value, or a vector of start values "
-                    f"of shape (n,); got {params!r} of shape {values[0].shape}."
-                )
+            values = [_as_vector(params)]
         self.start = np.concatenate([value.reshape(-1) for value in values]) if values else np.zeros(0)
         self.start.flags.writeable = False
         if not len(self.start):
@@ -169,9 +165,12 @@ class Parameters:
             ValueError: it has another shape.
         """
         if type(x) is not np.ndarray or x.dtype != np.float64:
-            array = np.asarray(x)
+            array = _array_of(x)
             if array.dtype.kind not in "iuf":
-                raise TypeError(f"x must be a vector of real numbers; got {x!r}.")
+                raise TypeError(
+                    f"x must be a vector of real numbers, one for each parameter ({', '.join(self.names)}); got {x!r}."
+                )
+            refuse_masked("x", x)
             x = array.astype(np.float64)
         if x.shape != self.start.shape:
             raise ValueError(
@@ -192,12 +191,32 @@ class Parameters:
         }
 
 
+def _as_vector(params: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+    array = _array_of(params)
+    if array.dtype.kind in "iuf" and array.ndim == 1:
+        return _as_floats("params", params)
+    raise TypeError(
+        f"params must be a list of variables, a mapping name -> start value, or a vector of start values (real "
+        f"numbers, shape (n,)); got {params!r} of type {type(params).__name__}."
+    )
+
+
+def _array_of(value: Any) -> np.ndarray[Any, Any]:
+    """An array; one of objects where rows have different lengths."""
+    try:
+        return np.asarray(value)
+    except ValueError:
+        return np.empty(0, object)
+
+
 def _as_floats(name: str, value: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
-    array = np.asarray(value)
+    array = _array_of(value)
     if array.dtype.kind not in "iuf":
         raise TypeError(
-            f"{name} must be real numbers to start from, or variables; got {value!r} of type {type(value).__name__}."
+            f"{name} must be one or an array of real numbers to start from; got {value!r} of type "
+            f"{type(value).__name__}."
         )
+    refuse_masked(name, value)
     if not np.all(np.isfinite(array)):
         raise ValueError(f"{name} must be finite to start from; got {value!r}.")
     return array.astype(np.float64)

@@ -58,9 +58,14 @@ class Problem:
         with _eager_lock, tf.GradientTape() as tape:
             before = [variable.read_value() for variable in variables]
             try:
-                result = compute(self, x)
-            finally:
+                try:
+                    result = compute(self, x)
+                finally:
+                    self._params.assign(before)
+            except BaseException:
+                # An interrupt may also arrive while they are being set back.
                 self._params.assign(before)
+                raise
         self._on_read(tape.watched_variables())
         return result
 
@@ -69,17 +74,34 @@ class Problem:
         return self._checked(self._params.call(self._loss, x, self._data))
 
     def _checked(self, value: Any) -> tf.Tensor:
-        if value is None:
-            raise GradientError(f"{self.name} returned None; a loss returns a scalar, or a vector of residuals.")
-        value = tf.convert_to_tensor(value)
+        value = self._as_tensor(value)
         if not value.dtype.is_floating:
-            raise GradientError(f"{self.name} returned {value.dtype.name}; a loss returns float32 or float64.")
+            way = "tf.math.real(...) or tf.abs(...)" if value.dtype.is_complex else "tf.cast(..., tf.float64)"
+            raise GradientError(
+                f"{self.name} returned {value.dtype.name}; a loss returns float32 or float64. Use {way}."
+            )
         if value.shape.rank is not None and value.shape.rank > 1:
             raise GradientError(
                 f"{self.name} returned shape {tuple(value.shape)}; a loss returns a scalar, or a vector of residuals "
                 f"of shape (m,). Use tf.reshape(residuals, [-1]) or tf.reduce_sum."
             )
         return tf.cast(value, tf.float64)
+
+    def _as_tensor(self, value: Any) -> tf.Tensor:
+        if value is None:
+            raise GradientError(
+                f"{self.name} returned None; a loss returns a scalar, or a vector of residuals. Does it lack a return?"
+            )
+        try:
+            # Python's floats are float64, which TensorFlow would round to float32.
+            return tf.convert_to_tensor(
+                value, dtype_hint=tf.float64 if isinstance(value, (float, list, tuple)) else None
+            )
+        except (TypeError, ValueError) as error:
+            raise GradientError(
+                f"{self.name} returned an object of type {type(value).__name__}; a loss returns one tensor, a scalar "
+                f"or a vector of residuals. Use tf.reduce_sum, tf.stack or tf.concat."
+            ) from error
 
     def differentiate(self, derivative: Callable[..., Any], x: tf.Tensor) -> Any:
         """Apply a derivative with respect to the parameters, under the names the user gave them."""

@@ -5,7 +5,7 @@ Everything here works eagerly, while a graph is built, under XLA and under an ou
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import tensorflow as tf
@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from ._params import Problem
 
     Unconnected: TypeAlias = Literal["error", "zero"]
+
+
+WAYS_OUT: Final = (
+    "take a numerical derivative (run.using(autograd=False)); the functions zrun.gradient, jacobian and hessian also "
+    "give zeros, with unconnected='zero'."
+)
 
 
 def checked_value(problem: Problem, value: Any, *, scalar: bool) -> Any:
@@ -66,8 +72,7 @@ def _traced_value(problem: Problem, *, scalar: bool, unconnected: Unconnected) -
         if unconnected == "error":
             raise UnconnectedGradientError(
                 f"{problem.what} of {problem.name}: it returned a {type(value).__name__}, not a tensor, so TensorFlow "
-                f"has not seen how it depends on {', '.join(problem.names)}. Compute with TensorFlow, or pass "
-                f"autograd=False for a numerical derivative, or unconnected='zero' for zeros."
+                f"has not seen how it depends on {', '.join(problem.names)}. Compute with TensorFlow, or {WAYS_OUT}"
             )
         value = tf.convert_to_tensor(value)
     return tf.ensure_shape(value, []) if scalar and value.shape.rank is None else value
@@ -79,8 +84,8 @@ def _connected(problem: Problem, found: Sequence[Any], unconnected: Unconnected)
     if missing and unconnected == "error":
         raise UnconnectedGradientError(
             f"{problem.what} of {problem.name}: it does not depend on {', '.join(missing)}, as far as TensorFlow can "
-            f"see. Either that is not used, or the way there leads through NumPy, integers or tf.stop_gradient. Pass "
-            f"unconnected='zero' for zeros, or autograd=False for a numerical derivative."
+            f"see. Either that is not used, or the way there leads through NumPy, integers or tf.stop_gradient. Leave "
+            f"it out, or {WAYS_OUT}"
         )
     # A parameter that is looked up by tf.gather has a sparse gradient.
     return [None if derivative is None else tf.convert_to_tensor(derivative) for derivative in found]

@@ -41,10 +41,14 @@ class EagerPoints:
         """The function at points of shape `(k, n)`, as an array of shape `(k, *out)`."""
         before = [variable.numpy() for variable in self._problem.variables]
         try:
-            values = [self._at(point) for point in points]
-        finally:
-            for variable, value in zip(self._problem.variables, before, strict=True):
-                variable.assign(value)
+            try:
+                values = [self._at(point) for point in points]
+            finally:
+                self._set(before)
+        except BaseException:
+            # An interrupt may also arrive while they are being set back.
+            self._set(before)
+            raise
         shapes = {value.shape for value in values}
         if len(shapes) > 1:
             raise GradientError(
@@ -54,6 +58,10 @@ class EagerPoints:
         stacked = np.stack(values)
         self.dtype = tf.as_dtype(stacked.dtype)
         return stacked
+
+    def _set(self, values: list[Any]) -> None:
+        for variable, value in zip(self._problem.variables, values, strict=True):
+            variable.assign(value)
 
     def _at(self, point: Numbers) -> np.ndarray[Any, Any]:
         problem, values = self._problem, []

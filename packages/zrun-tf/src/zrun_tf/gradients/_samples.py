@@ -128,7 +128,9 @@ class Sampler:
 
     def rounded(self, points: Floats) -> Floats:
         """The nearest parameters to these that the function can be given and that lie within the bounds."""
-        nearest = np.where(self._single, points.astype(np.float32).astype(np.float64), points)
+        # All are rounded, also those that float64 holds and float32 does not.
+        with np.errstate(over="ignore"):
+            nearest = np.where(self._single, points.astype(np.float32).astype(np.float64), points)
         return np.clip(nearest, self._low, self._high)
 
     def values(self, points: Floats) -> Floats:
