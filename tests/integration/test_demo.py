@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import io
 import json
 import os
 import re
@@ -14,6 +16,7 @@ import pytest
 
 import zrun_core
 from zrun_tf.cli import _demo, _fit, _nist, main
+from zrun_tf.cli._picture import draw
 
 MODULES = ("tensorflow", "scipy", "matplotlib", "numpy")
 
@@ -68,13 +71,50 @@ def test_an_unknown_problem_is_refused_with_the_nearest_names(name, hint, capsys
     assert not (tmp_path / "new").exists()
 
 
-def test_an_unwritable_folder_is_refused_before_any_fit(capsys, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("folder", "reason"),
+    [
+        ("file", "that is a file"),
+        ("file/folder", "Not a directory"),
+        ("taken", "a folder has the name zrun-demo.png there"),
+        ("locked", "permission denied"),
+    ],
+)
+def test_an_unwritable_folder_is_refused_before_any_fit(folder, reason, capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(_demo, "measure_all", lambda *_: pytest.fail("a fit was begun"))
+    # The superuser may write to every folder, so the system is asked in another way.
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: "locked" not in str(path) and access(path, mode))
     (tmp_path / "file").write_text("")
-    code, out, err = run(capsys, "demo", "--out", str(tmp_path / "file" / "folder"))
+    (tmp_path / "taken" / "zrun-demo.png").mkdir(parents=True)
+    code, out, err = run(capsys, "demo", "--out", str(tmp_path / folder))
     assert (code, out) == (2, "")
-    assert "cannot be saved in" in err
-    assert "Name a folder that you can write to" in " ".join(err.split())
+    told = " ".join(err.split())
+    assert f"cannot be saved in {str(tmp_path / folder)!r}: {reason}. Name a folder that you can write to" in told
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("json_or_not", [[], ["--json"]])
+def test_a_picture_that_cannot_be_saved_costs_the_picture_only(json_or_not, capsys, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", full)
+    code, out, err = run(capsys, "demo", "--problem", "Chwirut1", "--out", str(tmp_path), *json_or_not)
+    assert code == 1
+    assert err == f"zrun: the picture could not be saved as {tmp_path / 'zrun-demo.png'}: No space left on device.\n"
+    if json_or_not:
+        assert json.loads(out)["picture"] is None
+    else:
+        assert "All parameters agree" in out
+        assert "Picture" not in out
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_path_of_the_picture_is_whole(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    _, out, _ = run(capsys, "demo", "--problem", "Chwirut1", "--out", "pictures")
+    assert f"Picture: {tmp_path / 'pictures' / 'zrun-demo.png'}" in out
 
 
 @pytest.mark.parametrize("module", ["scipy", "matplotlib", "rich", "click"])
@@ -96,22 +136,54 @@ def test_the_report(capsys, tmp_path):
     code, out, err = run(capsys, "demo", "--problem", "rat43", "--out", str(tmp_path / "a" / "b"))
     assert (code, err) == (0, "")
     assert max(map(len, out.splitlines())) <= 80 + len(str(tmp_path))
-    rows = re.findall(r"^ (b\d) +(\S+) ± (\S+) +(\S+) ± (\S+) +([\d.]+) +([\d.]+) *$", out, re.MULTILINE)
+    rows = re.findall(r"^(b\d) +(\S+) ± (\S+) +(\S+) ± (\S+) +([\d.]+) +([\d.]+) *$", out, re.MULTILINE)
     problem = _nist.load("Rat43")
     assert tuple(row[0] for row in rows) == problem.parameters
     for row, certified, error in zip(rows, problem.certified, problem.certified_errors, strict=True):
         assert [float(cell) for cell in row[1:5]] == pytest.approx([certified, error] * 2, rel=5e-3)
         assert min(float(row[5]), float(row[6])) >= 7
-    ways = re.findall(r"^ (graph|eager), (autograd|numerical) +((?:[\d.]+ +){6})([\d.]+) *$", out, re.MULTILINE)
+    ways = re.findall(r"^(graph|eager), (autograd|numerical) +((?:[\d.]+ +){7})([\d.]+) *$", out, re.MULTILINE)
     assert len({way[:2] for way in ways}) == 4
-    for kind, _, numbers, digits in ways:
-        *_, traces, later_traces, values, jacobians = (float(number) for number in numbers.split())
+    for kind, derivatives, numbers, digits in ways:
+        *_, traces, later_traces, values, jacobians, evaluations = (float(number) for number in numbers.split())
         assert (traces > 0) == (kind == "graph")
         assert later_traces == 0
         assert min(values, jacobians) > 0
+        # A value at the point of the last Jacobian is known; a numerical Jacobian takes 12 points for each parameter.
+        least = jacobians if derivatives == "autograd" else 12 * 4 * jacobians
+        assert least <= evaluations <= values + 4 * least
         assert float(digits) >= 5
     assert f"Picture: {tmp_path / 'a' / 'b' / 'zrun-demo.png'}" in out
     assert (tmp_path / "a" / "b" / "zrun-demo.png").read_bytes().startswith(b"\x89PNG")
+
+
+NUMBERS = np.array([-1.2345678901e-10] * 9)
+
+
+@pytest.mark.parametrize("columns", ["40", "80", "200"])
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_no_name_and_no_digit_is_left_out_of_the_tables(columns, encoding, capsys, monkeypatch):
+    # Names used to become "…" where a parameter was negative, and digits on narrow terminals; ± ended the program where
+    # the terminal did not have it.
+    problem = dataclasses.replace(_nist.load("ENSO"), certified=NUMBERS, certified_errors=NUMBERS**2)
+    counts = dict.fromkeys(("value_calls", "jacobian_calls", "evaluations", "traces"), 99_999)
+    fit = _fit.Fit(NUMBERS, NUMBERS**2, 1.0, np.full(9, 11.0), np.full(9, 11.0), **counts, seconds=99.0)
+    outcomes = [_demo.Outcome(problem, way, fit, (fit,)) for way in _fit.WAYS]
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setattr(_demo, "measure_all", lambda *_: outcomes)
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", stream)
+    assert run(capsys, "demo", "--no-picture")[0] == 0
+    assert stream.errors == "strict"
+    stream.flush()
+    out = stream.buffer.getvalue().decode(encoding)
+    cell = r"-1.2345678901e-10 [±?] 1.52e-20"
+    rows = re.findall(rf"^(b\d)[ |]+{cell}[ |]+{cell}[ |]+11.0[ |]+11.0 *$", out, re.MULTILINE)
+    assert tuple(rows) == problem.parameters
+    assert len(re.findall(r"^\w+, \w+ +[ |]+99000[ |]+99000(?:[ |]+99999){5}[ |]+11.0 *$", out, re.MULTILINE)) == 4
+    assert "…" not in out
+    if columns != "200":
+        assert max(map(len, out.splitlines())) <= 80
 
 
 @pytest.mark.usefixtures("quick")
@@ -132,8 +204,9 @@ def test_json_is_all_there_is_on_stdout(capsys, tmp_path):
 
 
 @pytest.mark.usefixtures("quick")
-def test_no_picture(capsys, tmp_path, monkeypatch):
+def test_no_picture_needs_no_matplotlib(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     code, out, _ = run(capsys, "demo", "--no-picture", "--problem", "Chwirut1", "--out", str(tmp_path / "new"))
     assert code == 0
     assert "Picture" not in out
@@ -176,9 +249,9 @@ def test_an_error_is_one_sentence_unless_debug(capsys, monkeypatch):
 @pytest.mark.parametrize("problems", [1, 2, 3, 4, 5, 8])
 def test_the_picture_has_a_panel_per_problem(problems, tmp_path, monkeypatch):
     saved = []
-    monkeypatch.setattr(_demo.draw.__globals__["Figure"], "savefig", lambda figure, path, **_: saved.append(figure))
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda figure, path, **_: saved.append(figure))
     chosen = [_nist.load(name) for name in _nist.SHIPPED[:problems]]
-    _demo.draw([(problem, problem.certified) for problem in chosen], tmp_path / "picture.png")
+    draw([(problem, problem.certified) for problem in chosen], tmp_path / "picture.png")
     (figure,) = saved
     # Each panel has two axes: the data with the curve, and the residuals.
     uppers = [axes for axes in figure.axes if axes.get_title(loc="left")]

@@ -29,9 +29,11 @@ def main(args: Sequence[str] | None = None) -> None:
         sys.stderr.write(_NEEDS_CLICK.format(extra="demo" if "demo" in arguments else "cli"))
         raise SystemExit(2) from None
     from ._commands import zrun
+    from ._quiet import lenient_output
 
     try:
-        zrun.main(arguments, prog_name="zrun")
+        with lenient_output():
+            zrun.main(arguments, prog_name="zrun")
     except Exception as error:
         if "--debug" in arguments:
             raise

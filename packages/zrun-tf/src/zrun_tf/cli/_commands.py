@@ -18,7 +18,7 @@ from ._quiet import quiet_tensorflow
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_NEEDED = ("scipy", "matplotlib", "rich")
+_NEEDED = ("scipy", "rich")
 
 
 def _debug_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -53,15 +53,22 @@ def _check_problems(_context: click.Context, _option: click.Parameter, names: tu
     return tuple(chosen)
 
 
-def _make_folder(folder: Path) -> None:
+def _picture_in(folder: Path) -> Path:
+    """The picture's path; its folder is made."""
+    picture = (folder / "zrun-demo.png").absolute()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         reason = None if os.access(folder, os.W_OK | os.X_OK) else "permission denied"
+    except FileExistsError:
+        reason = "that is a file"
     except OSError as error:
         reason = error.strerror
+    if picture.is_dir():
+        reason = f"a folder has the name {picture.name} there"
     if reason is not None:
         msg = f"the picture cannot be saved in {str(folder)!r}: {reason}. Name a folder that you can write to."
         raise click.BadParameter(msg, param_hint="'--out'")
+    return picture
 
 
 @zrun.command()
@@ -92,13 +99,12 @@ def demo(problems: tuple[str, ...], folder: Path, as_json: bool, no_picture: boo
     the comparison. The exit code is 0 if all parameters agree to at least 7 digits (5 with numerical derivatives), and
     1 otherwise.
     """
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    needed = _NEEDED if no_picture else (*_NEEDED, "matplotlib")
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
         msg = f"the demo needs {' and '.join(missing)}. Install with: python -m pip install 'zrun-tf[demo]'"
         raise click.UsageError(msg)
-    picture = None if no_picture else folder / "zrun-demo.png"
-    if picture is not None:
-        _make_folder(folder)
+    picture = None if no_picture else _picture_in(folder)
     with quiet_tensorflow():
         import tensorflow as tf
 

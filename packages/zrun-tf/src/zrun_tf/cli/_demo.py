@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,7 +13,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ._fit import WAYS, Fit, Way, fit, make_objective
 from ._nist import SHIPPED, Problem, load
-from ._picture import draw
 from ._report import print_json, print_report
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def run_demo(names: Sequence[str], picture: Path | None, *, as_json: bool = Fals
         as_json: print JSON instead of tables.
 
     Returns:
-        The exit code: 0 if all fits reached their digits, else 1.
+        The exit code: 0 if all fits reached their digits and the picture was saved, else 1.
     """
     names = tuple(names) or SHIPPED
     began = time.perf_counter()
@@ -137,9 +137,32 @@ def run_demo(names: Sequence[str], picture: Path | None, *, as_json: bool = Fals
             progress.update(task, description=what, completed=done)
 
         outcomes = measure_all(names, show)
+    unsaved = None
     if picture is not None:
-        best = [outcome for outcome in outcomes if outcome.way == WAYS[0]]
-        draw([(outcome.problem, outcome.first.values) for outcome in best], picture)
+        try:
+            draw_outcomes(outcomes, picture)
+        except OSError as error:
+            # The fits took long; what they found is still to be seen.
+            unsaved = f"zrun: the picture could not be saved as {picture}: {error.strerror or error}.\n"
+            picture = None
     seconds = time.perf_counter() - began
     (print_json if as_json else print_report)(outcomes, picture, seconds)
-    return 0 if all(outcome.passed for outcome in outcomes) else 1
+    if unsaved is not None:
+        sys.stderr.write(unsaved)
+    return 0 if unsaved is None and all(outcome.passed for outcome in outcomes) else 1
+
+
+def draw_outcomes(outcomes: Sequence[Outcome], picture: Path) -> None:
+    """Draw each problem with the parameters that its fit as a graph with automatic derivatives found.
+
+    Args:
+        outcomes: the outcomes of `measure_all`.
+        picture: where to save the picture.
+
+    Raises:
+        OSError: it cannot be saved there.
+    """
+    from ._picture import draw
+
+    best = [outcome for outcome in outcomes if outcome.way == WAYS[0]]
+    draw([(outcome.problem, outcome.first.values) for outcome in best], picture)

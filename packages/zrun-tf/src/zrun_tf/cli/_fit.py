@@ -62,6 +62,7 @@ class Fit:
         error_digits: agreeing digits of each standard error, shape `(n,)`.
         value_calls: how often residuals were asked for.
         jacobian_calls: how often their Jacobian was asked for.
+        evaluations: how often all residuals were computed, with their derivatives or without.
         traces: how many graphs were built.
         seconds: wall time.
     """
@@ -73,6 +74,7 @@ class Fit:
     error_digits: Vector
     value_calls: int
     jacobian_calls: int
+    evaluations: int
     traces: int
     seconds: float
 
@@ -127,6 +129,7 @@ def fit(problem: Problem, way: Way, *, start: int = 2, objective: Any = None, me
     """
     objective = make_objective(problem) if objective is None else objective
     value, jacobian = _Counted(objective.value), _Counted(objective.jacobian)
+    before = objective.evaluations.copy()
     began = time.perf_counter()
     # A trial point far away may overflow in SciPy's sums of squares; SciPy rejects that step by itself.
     with (
@@ -146,7 +149,9 @@ def fit(problem: Problem, way: Way, *, start: int = 2, objective: Any = None, me
             max_nfev=5000,
         )
         values, residuals, slopes = polish(value, jacobian, found.x)
+    seconds = time.perf_counter() - began
     errors = standard_errors(residuals, slopes)
+    made = objective.evaluations - before
     return Fit(
         values=values,
         errors=errors,
@@ -155,8 +160,9 @@ def fit(problem: Problem, way: Way, *, start: int = 2, objective: Any = None, me
         error_digits=agreeing_digits(errors, problem.certified_errors),
         value_calls=value.calls,
         jacobian_calls=jacobian.calls,
+        evaluations=made["value"] + made["jacobian" if way.autograd else "points"],
         traces=traces.total,
-        seconds=time.perf_counter() - began,
+        seconds=seconds,
     )
 
 

@@ -1,7 +1,8 @@
-"""Import TensorFlow without the lines it writes to the terminal."""
+"""What the terminal gets to see: no lines of TensorFlow's, and no characters it does not have."""
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import tempfile
@@ -12,6 +13,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+
+
+@contextmanager
+def lenient_output() -> Iterator[None]:
+    """Print `?` for characters that the terminal's encoding does not have, instead of failing on a `±`.
+
+    Scope: process. The streams are put back on exit.
+    """
+    streams = [stream for stream in (sys.stdout, sys.stderr) if isinstance(stream, io.TextIOWrapper)]
+    before = [stream.errors for stream in streams]
+    for stream in streams:
+        stream.reconfigure(errors="replace")
+    try:
+        yield
+    finally:
+        for stream, errors in zip(streams, before, strict=True):
+            stream.reconfigure(errors=errors)
 
 
 @contextmanager
@@ -32,7 +50,7 @@ def quiet_tensorflow() -> Iterator[None]:
         os.dup2(caught.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             sys.stderr.flush()
             caught.seek(0)
             os.write(kept, caught.read())

@@ -49,13 +49,13 @@ def print_report(outcomes: Sequence[Outcome], picture: Path | None, seconds: flo
         picture: where the picture was saved, or None.
         seconds: wall time of the demo.
     """
-    # What reads a pipe has no width; without this, rich would take the terminal's, or cut a narrow default.
-    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDTH
-    console = Console(width=width, highlight=False)
+    # What reads a pipe has no width. A narrow terminal wraps lines; rich would leave out digits to make them fit.
+    width = Console().width if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDTH
+    console = Console(width=max(width, _WIDTH), highlight=False)
     for outcome in outcomes:
         if outcome.way == WAYS[0]:
-            console.print(_problem_table(outcome))
-    console.print(_ways_table([outcome for outcome in outcomes if outcome.problem is outcomes[0].problem]))
+            console.print(_problem_table(outcome), "")
+    console.print(_ways_table([outcome for outcome in outcomes if outcome.problem is outcomes[0].problem]), "")
     if picture is not None:
         console.print(f"Picture: {picture}", soft_wrap=True)
     short = [outcome for outcome in outcomes if not outcome.passed]
@@ -78,6 +78,7 @@ def _problem_table(outcome: Outcome) -> Table:
         title_justify="left",
         title_style="",
         box=box.SIMPLE_HEAD,
+        show_edge=False,
         padding=(0, 1, 0, 0),
     )
     table.add_column("")
@@ -107,16 +108,27 @@ def _mark_agreement(fitted: str, certified: str) -> Text:
 def _ways_table(outcomes: Sequence[Outcome]) -> Table:
     table = Table(
         title=f"The same fit of {outcomes[0].problem.name} in four ways",
-        caption="Later fits use the graphs that the first one built; their time is the median (–: none was made).",
+        caption="Later fits use the graphs that the first one built; their time is the median (–: none was made). "
+        "An evaluation computes all residuals at one point: once for a value, once for a Jacobian by autograd, and at "
+        "every point of the differences for a numerical one.",
         title_justify="left",
         caption_justify="left",
         title_style="",
         caption_style="",
         box=box.SIMPLE_HEAD,
+        show_edge=False,
         padding=(0, 1, 0, 0),
     )
     table.add_column("")
-    for heading in ("first fit\nms", "later\nms", "traces", "later\ntraces", "value\ncalls", "Jacobian\ncalls"):
+    for heading in (
+        "first\nms",
+        "later\nms",
+        "traces",
+        "later\ntraces",
+        "value\ncalls",
+        "Jacobian\ncalls",
+        "evalu-\nations",
+    ):
         table.add_column(heading, justify="right")
     table.add_column("fewest\ndigits", justify="right")
     for outcome in outcomes:
@@ -130,6 +142,7 @@ def _ways_table(outcomes: Sequence[Outcome]) -> Table:
             str(outcome.further_traces) if outcome.further else "–",
             str(fit.value_calls),
             str(fit.jacobian_calls),
+            str(fit.evaluations),
             f"{fit.worst_digits:.1f}",
         )
     return table
@@ -181,4 +194,5 @@ def _as_dict(outcome: Outcome) -> dict[str, Any]:
         "later_traces": outcome.further_traces,
         "value_calls": fit.value_calls,
         "jacobian_calls": fit.jacobian_calls,
+        "evaluations": fit.evaluations,
     }
