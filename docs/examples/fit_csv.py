@@ -1,9 +1,11 @@
 """Least-squares fit of a model to two columns of a CSV file.
 
-Copy this script and change `model`, `start` and the columns. The file it reads by default is the data set Eckerle4
-of the NIST Statistical Reference Datasets: transmittance over wavelength, with a line of Gaussian shape.
+Copy this script, change what stands at its top (the columns, the start values and the model), and run it:
 
     python fit_csv.py [FILE.csv]
+
+The file has a header line that names its columns. The one it reads by default is the data set Eckerle4 of the NIST
+Statistical Reference Datasets: transmittance over wavelength, with a line of Gaussian shape.
 """
 
 from __future__ import annotations
@@ -33,8 +35,16 @@ def residuals(area, width, centre, x, y):
 path = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_name("transmittance.csv")
 if not path.is_file():
     sys.exit(f"{path} is not there: name a CSV file, or copy transmittance.csv beside this script")
-data = np.genfromtxt(path, delimiter=",", names=True)
-x, y = data[X], data[Y]
+data = np.atleast_1d(np.genfromtxt(path, delimiter=",", names=True))
+if not {X, Y} <= set(data.dtype.names or ()):
+    columns = ", ".join(data.dtype.names or ("none",))
+    sys.exit(f"{path} has no columns {X} and {Y}, but {columns}: change X and Y at the top of this script")
+complete = np.isfinite(data[X]) & np.isfinite(data[Y])
+if not complete.all():
+    print(f"{np.sum(~complete)} of {len(data)} rows have no number in one of the two columns; they are left out")
+x, y = data[X][complete], data[Y][complete]
+if len(x) <= len(start):
+    sys.exit(f"{path} has {len(x)} points, and {len(start)} parameters need at least {len(start) + 1}")
 
 # The data are inputs: `objective.with_data(x=..., y=...)` fits other data with the same graphs.
 objective = zrun.objective(residuals, start, x=x, y=y)

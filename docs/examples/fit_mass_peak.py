@@ -7,7 +7,8 @@ exponentially. Both are normalised on the window, in closed form.
 
 It needs iminuit: python -m pip install iminuit
 
-The file holds one mass in GeV per line, under a header line. Without a file, a toy sample is generated.
+The file holds one mass in GeV per line, first of the columns if there are several, under a header line. Without a file,
+a toy sample is generated.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from iminuit import Minuit
 import zrun_tf as zrun
 
 LOW, HIGH = 70.0, 110.0
-DEFAULT = Path(__file__).parents[2].parent / "shared" / "data" / "zmumu_mass.csv"
+DEFAULT = Path(__file__).resolve().parent / "../../../shared/data/zmumu_mass.csv"
 LIMITS = {"width": (1.0, 10.0), "resolution": (0.1, 3.0), "signal": (0.0, 1.0)}
 SEED = 20261122
+FEWEST = 50
 
 # The smearing is a sum over points a tenth of the resolution apart. A sum of lines wider than their distance equals
 # their convolution: to seven digits for the Z, and to four anywhere within LIMITS.
@@ -79,13 +81,19 @@ def read_masses():
         mass = toy_sample()
     else:
         print(f"Dimuon masses from {path.name}")
-        mass = np.loadtxt(path, skiprows=1)[:: options.every]
+        try:
+            mass = np.loadtxt(path, delimiter=",", skiprows=1, usecols=0, ndmin=1)[:: options.every]
+        except (OSError, ValueError) as error:
+            sys.exit(f"{path} cannot be read as one mass per line under a header line: {error}")
     mass = mass[(mass > LOW) & (mass < HIGH)]
+    if len(mass) < FEWEST:
+        sys.exit(f"{len(mass)} masses lie between {LOW:g} and {HIGH:g} GeV; a fit needs {FEWEST} or more")
     correlation = np.corrcoef(mass[1:], mass[:-1])[0, 1]
     if correlation > 0.2:
-        # The likelihood takes each mass for an event of its own.
+        # The likelihood takes each mass for an event of its own. Of N masses in a row that belong to one event, N - 1
+        # are followed by another of it.
         print(f"Neighbouring masses are correlated ({correlation:.2f}), so the errors will be too small.")
-        print("If the file lists each event N times, use --every N.")
+        print(f"If the file lists each event several times (here about {1 / (1 - correlation):.1f}), use --every N.")
     return mass
 
 

@@ -66,6 +66,30 @@ def test_fit_csv_of_another_file(run, tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, r"mine.csv is not there: name a CSV file"),
+        ("time,signal\n1,2\n3,4\n", "no columns wavelength and transmittance, but time, signal: change X and Y"),
+        ("wavelength,transmittance\n400,1\n410,2\n420,3\n", "has 3 points, and 3 parameters need at least 4"),
+        ("wavelength,transmittance\n400,1\n", "has 1 points"),
+    ],
+)
+def test_fit_csv_says_what_is_wrong_with_a_file(text, said, run, tmp_path):
+    if text is not None:
+        (tmp_path / "mine.csv").write_text(text)
+    with pytest.raises(SystemExit, match=said):
+        run(EXAMPLES / "fit_csv.py", tmp_path / "mine.csv")
+
+
+def test_fit_csv_leaves_out_rows_without_numbers_and_says_so(run, tmp_path):
+    text = (EXAMPLES / "transmittance.csv").read_text()
+    (tmp_path / "mine.csv").write_text(text + "510,\n,0.2\nabc,1\n")
+    printed = run(EXAMPLES / "fit_csv.py", tmp_path / "mine.csv")
+    assert "3 of 38 rows have no number in one of the two columns" in printed
+    assert results(printed) == results(run(EXAMPLES / "fit_csv.py"))
+
+
 def test_the_csv_is_nists_data():
     rows = np.genfromtxt(EXAMPLES / "transmittance.csv", delimiter=",", names=True)
     text = (ROOT / "tests" / "data" / "nist" / "Eckerle4.dat").read_text()
@@ -89,6 +113,28 @@ def test_fit_mass_peak_of_a_toy_sample(run, tmp_path):
     assert is_png(tmp_path / "fit_mass_peak.png")
 
 
+def test_fit_mass_peak_runs_wherever_it_is_copied_to():
+    # The path of the masses that lie beside a checkout used to need three folders above the script.
+    source = (EXAMPLES / "fit_mass_peak.py").read_text(encoding="utf-8")
+    for place in ("/fit.py", "/home/fit.py"):
+        exec(compile(source.partition("LIMITS =")[0], place, "exec"), {"__name__": "copy", "__file__": place})
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "masses.csv cannot be read as one mass per line under a header line: .*not found"),
+        ("mass\n91.2\nabc\n", "cannot be read as one mass per line under a header line: could not convert .*abc"),
+        ("mass\n91.2\n91.3\n10.0\n", "2 masses lie between 70 and 110 GeV; a fit needs 50 or more"),
+    ],
+)
+def test_fit_mass_peak_says_what_is_wrong_with_a_file(text, said, run, tmp_path):
+    if text is not None:
+        (tmp_path / "masses.csv").write_text(text)
+    with pytest.raises(SystemExit, match=said):
+        run(EXAMPLES / "fit_mass_peak.py", tmp_path / "masses.csv")
+
+
 def test_fit_mass_peak_of_a_file_with_repeated_events(run, tmp_path):
     random = np.random.default_rng(5)
     events = np.concatenate(
@@ -99,6 +145,7 @@ def test_fit_mass_peak_of_a_file_with_repeated_events(run, tmp_path):
     repeated = run(EXAMPLES / "fit_mass_peak.py", tmp_path / "masses.csv")
     single = run(EXAMPLES / "fit_mass_peak.py", tmp_path / "masses.csv", "--every", "4")
     assert "Neighbouring masses are correlated (0.7" in repeated
+    assert re.search(r"several times \(here about (3\.[5-9]|4\.[0-4])\), use --every N", repeated)
     assert "correlated" not in single
     # A quarter of the masses, all of the information.
     assert results(single)["m_z"][1] == pytest.approx(2 * results(repeated)["m_z"][1], rel=0.1)
@@ -108,7 +155,9 @@ def test_fit_mass_peak_of_a_file(run, tmp_path):
     random = np.random.default_rng(7)
     peak = 91.0 + 1.25 * random.standard_cauchy(3000) + random.normal(0.0, 1.2, 3000)
     masses = np.concatenate([peak, random.uniform(40.0, 140.0, 500)])
-    np.savetxt(tmp_path / "masses.csv", random.permutation(masses), header="mass_GeV", comments="")
+    # A second column is passed over.
+    table = np.stack([random.permutation(masses), np.arange(len(masses))], axis=1)
+    np.savetxt(tmp_path / "masses.csv", table, delimiter=",", header="mass_GeV,event", comments="")
     printed = run(EXAMPLES / "fit_mass_peak.py", tmp_path / "masses.csv")
     inside = np.count_nonzero((masses > 70) & (masses < 110))
     assert f"{inside} masses between 70 and 110 GeV" in printed
