@@ -74,7 +74,7 @@ def refuse_masked(name: str, array: Any) -> None:
     Raises:
         ValueError: there are some.
     """
-    if masked := int(np.ma.count_masked(array)) if np.ma.isMaskedArray(array) else 0:
+    if isinstance(array, np.ma.MaskedArray) and (masked := np.count_nonzero(array.mask)):
         raise ValueError(
             f"{name} is a masked array with {masked} masked values, and TensorFlow knows no masks. Leave them out with "
             f"its method compressed(), or fill them in with filled(...)."
