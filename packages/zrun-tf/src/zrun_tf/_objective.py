@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from zrun_core._scope import current
+from zrun_core._structure import flatten
 from zrun_core.errors import IllegalInGraphError
 
 from ._carried import Carried
