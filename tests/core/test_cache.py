@@ -866,7 +866,7 @@ def test_an_entry_without_its_function_expires_quietly():
     clock.now = 5
     assert cache.clear() == Freed(0, 0)
     inbox.append(note)
-    assert cache.info().total == ("total", "", 0, 0, 1, 0, 1, 0.0, 0)
+    assert cache.info().total == ("total", "", 0, 0, 1, 0, 1, 0.0, 0, 0)
 
 
 # -- clear, dispose ---------------------------------------------------------------------------------------------------
@@ -1187,11 +1187,11 @@ def test_info_has_a_row_per_function_and_prints_as_a_table():
     cache.clear(quick)
     info = cache.info()
     assert str(info) == (
-        "function        kind   graphs  hits  misses  evicted  dropped  trace s  memory\n"
-        "slow            loss        2     0       2        0        0    4.000  3.0 kB\n"
-        "<locals>.quick  model       0     1       1        1        0    0.125     0 B\n"
-        "(gone)                      0     0       1        0        1    0.000     0 B\n"
-        "total                       2     1       4        1        1    4.125  3.0 kB\n"
+        "function        kind   graphs  compiled  hits  misses  evicted  dropped  trace s  memory\n"
+        "slow            loss        2         0     0       2        0        0    4.000  3.0 kB\n"
+        "<locals>.quick  model       0         0     1       1        1        0    0.125     0 B\n"
+        "(gone)                      0         0     0       1        0        1    0.000     0 B\n"
+        "total                       2         0     1       4        1        1    4.125  3.0 kB\n"
         "at most 40 graphs, 3.0 MB, 90 s unused"
     )
     html = info._repr_html_()

@@ -50,7 +50,7 @@ class Carried:
         try:
             self.parts = tuple(into.parts(_ARGUMENTS, None, self.arguments))
         except Refusal as refusal:
-            raise refused(refusal, getattr(loss, "__qualname__", type(loss).__qualname__)) from None
+            raise refused(refusal, "") from None
         self.leaves, self.weak = into.leaves, into.weak
         self._own = [leaf for leaf in into.leaves if not hasattr(leaf, "zrun_original")]
         body = loss.python_function if isinstance(loss, Function) else loss

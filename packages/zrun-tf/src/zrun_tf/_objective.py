@@ -9,7 +9,6 @@ import numpy as np
 import tensorflow as tf
 
 from zrun_core._scope import current
-from zrun_core._structure import flatten
 from zrun_core.errors import IllegalInGraphError
 
 from ._carried import Carried
@@ -289,8 +288,6 @@ def objective(loss: Callable[..., Any], params: Any, /, **data: Any) -> Objectiv
         raise TypeError(
             f"objective takes a function that returns the loss; got {loss!r} of type {type(loss).__name__}."
         )
-    # Refuse it here, under its name, rather than at the first call.
-    flatten(loss, name="loss")
     parameters = Parameters(params)
     parameters.bound.check_call(loss, data)
     return Objective(loss, parameters, as_inputs(data), functions_of(loss))
