@@ -151,24 +151,23 @@ def test_what_lies_beyond_a_narrow_peak_is_not_taken_for_its_slope():
 
 
 @pytest.mark.parametrize("n", [1, 2, 5])
-def test_a_gradient_takes_twelve_evaluations_per_parameter_and_one(n):
+def test_a_gradient_takes_six_evaluations_per_parameter_and_one(n):
     counted = Counted(lambda x: np.sum(np.sin(x)))
     found = numeric_jacobian(counted, np.linspace(0.5, 2.0, n))
-    assert [len(batch) for batch in counted.batches] == [1 + 12 * n]
-    assert found.evaluations == 1 + 12 * n
+    assert [len(batch) for batch in counted.batches] == [1 + 6 * n]
+    assert found.evaluations == 1 + 6 * n
     assert found.value == pytest.approx(np.sum(np.sin(np.linspace(0.5, 2.0, n))))
 
 
-def test_only_the_parameter_that_needs_it_gets_a_second_batch():
+def test_only_the_parameter_that_needs_it_gets_more_batches():
     counted = Counted(lambda x: np.sin(x[0]) + np.sin(1e9 * x[1]))
     found = numeric_jacobian(counted, [1.0, 0.0])
-    first, second = (len(batch) for batch in counted.batches)
-    assert (first, second) == (25, 24)
-    assert (counted.batches[1][:, 0] == 1.0).all()
+    assert [len(batch) for batch in counted.batches] == [13, 6, 24]
+    assert all((batch[:, 0] == 1.0).all() for batch in counted.batches[1:])
     assert found.jacobian == pytest.approx([np.cos(1.0), 1e9], rel=1e-9)
 
 
-@pytest.mark.parametrize(("scale", "evaluations"), [(None, 37), ([1e-9], 13)])
+@pytest.mark.parametrize(("scale", "evaluations"), [(None, 37), ([1e-9], 7)])
 def test_a_known_scale_saves_the_search(scale, evaluations):
     found, _, count = derivative(lambda x: np.sin(1e9 * x + 1), 0.0, scale=scale)
     assert found == pytest.approx(1e9 * np.cos(1.0), rel=1e-9)
@@ -263,7 +262,7 @@ def test_no_room_for_a_step_is_said():
 
 
 def test_values_must_match_the_points():
-    with pytest.raises(GradientError, match="one value per point: 13 points gave shape"):
+    with pytest.raises(GradientError, match="one value per point: 7 points gave shape"):
         numeric_jacobian(lambda points: np.zeros(3), [1.0])
 
 
@@ -342,7 +341,8 @@ def test_hessian(f, exact, x):
     assert found.value == f(x)
     np.testing.assert_allclose(found.gradient, numeric_jacobian(Counted(f), x).jacobian, rtol=1e-10, atol=1e-12)
     n = len(x)
-    assert found.evaluations == 1 + 12 * n + 6 * n * (n - 1) // 2
+    mixed = 6 * n * (n - 1) // 2
+    assert 1 + 6 * n + mixed <= found.evaluations <= 1 + 12 * n + mixed
 
 
 @pytest.mark.parametrize(
@@ -374,10 +374,10 @@ def test_hessian_of_parameters_on_scales_24_decades_apart():
     np.testing.assert_allclose(found.hessian, exact, rtol=1e-8)
 
 
-def test_hessian_finds_the_scale_with_one_more_batch():
+def test_hessian_finds_the_scale_with_two_more_batches():
     counted = Counted(lambda x: np.sin(1e6 * x[0] + 1) * x[1] ** 2)
     found = numeric_hessian(counted, [0.0, 1.0])
-    assert [len(batch) for batch in counted.batches] == [25, 24, 6]
+    assert [len(batch) for batch in counted.batches] == [13, 6, 24, 6]
     exact = [[-1e12 * np.sin(1), 2e6 * np.cos(1)], [2e6 * np.cos(1), 2 * np.sin(1)]]
     np.testing.assert_allclose(found.hessian, exact, rtol=1e-7)
 

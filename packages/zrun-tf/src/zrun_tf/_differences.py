@@ -8,10 +8,11 @@ import numpy as np
 
 from ._errors import GradientError
 from ._problem import check_rank
-from .gradients._numeric import numeric_hessian, numeric_jacobian
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
+
+    from .gradients._memory import StepMemory
 
     Vector = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 def by_differences(
     what: str,
     name: str,
-    names: Sequence[str],
+    steps: StepMemory,
     evaluate: Callable[[Vector], Vector],
     x: Vector,
     value: Callable[[], Any],
@@ -29,7 +30,7 @@ def by_differences(
     Args:
         what: `"gradient"`, `"jacobian"` or `"hessian"`.
         name: of the loss.
-        names: of the parameters.
+        steps: those of the calls before, which this one learns from and adds to.
         evaluate: the loss at points of shape `(k, n)`, as an array of shape `(k,)` or `(k, m)`.
         x: where, shape `(n,)`.
         value: the loss at `x`.
@@ -44,7 +45,7 @@ def by_differences(
     if what == "hessian":
         check_rank(what, name, np.ndim(value()))
     try:
-        return _derivative(what, name, names, evaluate, x)
+        return _derivative(what, name, steps, evaluate, x)
     except GradientError:
         if np.isfinite(found := value()).all():
             raise
@@ -54,11 +55,10 @@ def by_differences(
 
 
 def _derivative(
-    what: str, name: str, names: Sequence[str], evaluate: Callable[[Vector], Vector], x: Vector
+    what: str, name: str, steps: StepMemory, evaluate: Callable[[Vector], Vector], x: Vector
 ) -> dict[str, Any]:
     if what == "hessian":
-        second = numeric_hessian(evaluate, x, names=names, function=name)
-        return {"value": second.value, "gradient": second.gradient, "hessian": second.hessian}
-    first = numeric_jacobian(evaluate, x, names=names, function=name)
+        return {"hessian": steps.hessian(evaluate, x).hessian}
+    first = steps.jacobian(evaluate, x)
     check_rank(what, name, first.value.ndim)
     return {"value": float(first.value) if first.value.ndim == 0 else first.value, what: first.jacobian}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
 
+from zrun_core._scope import current
 from zrun_core._structure import (
     REFERENCE,
     Flattening,
@@ -21,7 +22,7 @@ from zrun_core._structure import (
 from ._autograph import leave_alone
 from ._carried import Carried, state_of
 from ._parameters import Bound
-from ._problem import COMPUTE, Problem
+from ._problem import COMPILED_BATCH, COMPUTE, Problem
 from ._run import run as manager
 
 if TYPE_CHECKING:
@@ -90,6 +91,8 @@ class LossFunctions:
             carried: what the loss is called with besides `x`.
             x: a float64 array of shape `(n,)`, or `Rows` of such.
         """
+        if what == "batch" and current().compiles(self._kind):
+            what = COMPILED_BATCH
         return self._function(what).run_with(carried, x)
 
     def _function(self, what: str) -> Function[..., Any]:
@@ -105,7 +108,9 @@ class LossFunctions:
                 return problem.solve(compute, x)
 
             body.__qualname__ = f"{self.name} ({what})"
-            made: Any = manager.function(kind=self._kind)(body)
+            # Of a batch, it is the loss that is compiled: XLA would run the loop around it on one core.
+            jit = False if what in ("batch", COMPILED_BATCH) else None
+            made: Any = manager.function(kind=self._kind, jit_compile=jit)(body)
             found = self._functions.setdefault(what, made)
         return found
 

@@ -17,6 +17,7 @@ from ._differences import by_differences
 from ._leaves import Rows
 from ._losses import LossFunctions, functions_of
 from ._parameters import Parameters
+from .gradients._memory import StepMemory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +57,7 @@ class Objective:
         self._fixed: tuple[Carried, tuple[Any, ...]] | None = (carried, carried.state()) if carried.fixed else None
         self._lock = params.lock
         self._kept: tuple[Any, dict[str, Any]] = (None, {})
+        self._steps = StepMemory(params.names, functions.name)
         self.names = params.names
         self.x0 = params.start
         self.evaluations: Counter[str] = Counter()
@@ -168,7 +170,9 @@ class Objective:
                 f"with_data takes the data given to objective by name ({', '.join(self._data) or 'none'}); "
                 f"got {', '.join(map(repr, unknown)) or 'nothing'}."
             )
-        return Objective(self._loss, self._params, {**self._data, **as_inputs(data)}, self._functions)
+        other = Objective(self._loss, self._params, {**self._data, **as_inputs(data)}, self._functions)
+        other._steps = self._steps.copy()
+        return other
 
     def as_dict(self, x: Any) -> dict[str, Any]:
         """The vector as a mapping from names to floats, or arrays for parameters that are arrays.
@@ -252,7 +256,7 @@ class Objective:
             self.evaluations["points"] += len(points)
             return self._functions.run("batch", carried, Rows(tf.constant(points))).numpy()  # type: ignore[no-any-return]
 
-        return by_differences(what, self._functions.name, self.names, evaluate, x, lambda: self.value(x))
+        return by_differences(what, self._functions.name, self._steps, evaluate, x, lambda: self.value(x))
 
 
 def objective(loss: Callable[..., Any], params: Any, /, **data: Any) -> Objective:

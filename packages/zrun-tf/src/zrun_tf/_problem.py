@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
     from ._parameters import Bound
 
+# Points of a stencil that are evaluated at the same time. A compiled loss keeps one core busy and needs little memory;
+# the operations of others share all cores.
+_AT_ONCE: Final = 2
+_COMPILED_AT_ONCE: Final = 8
+
 # Eager evaluations set the user's variables for their length, so they run one at a time.
 _eager_lock = RLock()
 
@@ -47,6 +52,11 @@ class Problem:
         self._params = params
         self._data = data
         self._on_read = on_read
+
+    @property
+    def reads(self) -> bool:
+        """Whether the loss reads its parameters from variables."""
+        return self._params.layout.form == "variables"
 
     def solve(self, compute: Callable[[Problem, tf.Tensor], Any], x: Any) -> Any:
         """Compute something at `x`; the user's variables hold afterwards what they held before."""
@@ -177,17 +187,25 @@ def _hessian(problem: Problem, x: tf.Tensor) -> Any:
     return problem.joined(problem.differentiate(lambda function, params: hessian(function, params, autograd=True), x))
 
 
-def _batch(problem: Problem, points: tf.Tensor | Rows) -> tf.Tensor:
+def _batch(problem: Problem, points: tf.Tensor | Rows, *, jit_compile: bool = False) -> tf.Tensor:
     if isinstance(points, Rows):
         return tf.stack([problem.value(x) for x in tf.unstack(points.tensor)])
-    # One after another: a loss that reads variables has them set for each point.
-    return tf.map_fn(problem.value, points, fn_output_signature=tf.float64, parallel_iterations=1)
+    value = tf.function(problem.value, autograph=False, jit_compile=True) if jit_compile else problem.value
+    # A loss that reads variables has them set for each point, one after another.
+    at_once = 1 if problem.reads else _COMPILED_AT_ONCE if jit_compile else _AT_ONCE
+    return tf.map_fn(value, points, fn_output_signature=tf.float64, parallel_iterations=at_once)
 
 
+def _compiled_batch(problem: Problem, points: tf.Tensor | Rows) -> tf.Tensor:
+    return _batch(problem, points, jit_compile=True)
+
+
+COMPILED_BATCH: Final = "compiled batch"
 COMPUTE: Final[Mapping[str, Callable[[Problem, tf.Tensor], Any]]] = {
     "value": _value,
     "gradient": _gradient,
     "jacobian": _jacobian,
     "hessian": _hessian,
     "batch": _batch,
+    COMPILED_BATCH: _compiled_batch,
 }

@@ -92,9 +92,9 @@ def gradient(
 
     Automatic derivatives evaluate `func` once. They can be differentiated again by an outer tape.
 
-    Numerical derivatives evaluate `func` at `1 + 12 n` points for `n` elements, and at up to 24 more for each element
-    for which that does not give a relative error of about 4e-10. Smooth functions have errors of 1e-14 to 1e-11
-    (float64), or 1e-6 to 1e-4 (float32). Taken eagerly, they set variables to these points, and restore them whatever
+    Numerical derivatives evaluate `func` at `1 + 6 n` points for `n` elements; at 6 more for each element for which
+    that does not give a relative error of about 4e-10, and at 24 more where that does not give one of about 1e-8.
+    Smooth functions have errors of 1e-14 to 1e-10 (float64), or 1e-6 to 1e-4 (float32). Taken eagerly, they set variables to these points, and restore them whatever
     happens; inside a graph they set private variables instead. They cannot be differentiated by an outer tape.
 
     Scope: reads the policy of the context. Numerical derivatives taken eagerly change the variables in `params` for the

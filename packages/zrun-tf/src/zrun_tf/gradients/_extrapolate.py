@@ -18,6 +18,7 @@ ORDERS: Final = 3
 
 # Found on a zoo of functions, where the estimates then cover the true error in 99 % of the cases.
 _NOISE_FACTOR: Final = 3.0
+_FEW: Final = 3.0
 _NOISE_BAND: Final = 20.0
 _TRUNCATION_BAND: Final = 4.0
 _NOISE_LEVELS: Final = 4
@@ -72,6 +73,7 @@ def extrapolate(
     step: Any,
     eps: float,
     tolerance: Any,
+    quiet_tolerance: Any = None,
     searched_down: Any = False,
     noise: Any = None,
 ) -> Derivative:
@@ -90,6 +92,7 @@ def extrapolate(
         step: by how much the exponent grows from term to term.
         eps: relative rounding error of a function value.
         tolerance: relative error below which a value counts as good.
+        quiet_tolerance: the same where there is no more noise than rounding makes; None: no other one.
         searched_down: whether the ladder was extended to smaller steps, so that its end shows noise and nothing else.
         noise: error of a function value, where known; None: estimated from the differences at the smallest steps.
     """
@@ -107,6 +110,8 @@ def extrapolate(
     rounding = 0.5 * eps * measured.magnitude
     scatter = xp.maximum(rounding, noise)
     like_rounding = scatter <= _ROUNDING_LIKE * rounding
+    if quiet_tolerance is not None:
+        tolerance = xp.where(xp.any(usable & ~like_rounding, axis=0), tolerance, quiet_tolerance)
     scatter = scatter * measured.amplification
     low, high = _band(xp, tableau[0], scatter, usable, first)
     excess = _excess(xp, measured.gap, scatter, usable)
@@ -116,7 +121,10 @@ def extrapolate(
     counts = [column.shape[0] for column in tableau]
     value = xp.concatenate(tableau)
     known = xp.concatenate(whole)
-    noisy = _NOISE_FACTOR * xp.concatenate([scatter[order:] for order in orders])
+    # Of so few levels, the noise is seen in one difference only, with truncation on top of it.
+    few = xp.sum(xp.where(usable, 1.0, 0.0), axis=0) <= _FEW
+    factor = xp.where(few, 1.0, _NOISE_FACTOR)
+    noisy = factor * xp.concatenate([scatter[order:] for order in orders])
     like_rounding = xp.concatenate([like_rounding[order:] for order in orders])
     variation = xp.concatenate([measured.variation[:count] for count in counts])
     low = xp.concatenate([low, *(low[1 : count + 1] for count in counts[1:])])

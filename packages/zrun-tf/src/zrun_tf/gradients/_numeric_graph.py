@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from ._extrapolate import Derivative
-from ._stencil import CROSS, LEVELS, SEARCH, Ladder, Offsets, derive, derive_mixed, ladder, offsets, steps
+from ._stencil import CROSS, FIRST, LEVELS, SEARCH, Ladder, Offsets, derive, derive_mixed, ladder, offsets, steps
 
 if TYPE_CHECKING:
     from ._params import Numbers, Problem
@@ -147,7 +147,7 @@ class Stencil:
         return self._f0, first, hessian, error
 
     def _search(self, orders: tuple[int, ...]) -> Measured:
-        """Derivatives of these orders, in one round of evaluations or two.
+        """Derivatives of these orders, in up to three rounds of evaluations: see `_search.search`.
 
         The rounds are a loop, so that function and formulas are in the graph once.
         """
@@ -166,7 +166,7 @@ class Stencil:
             up=self._x != self._x,
         )
         (last,) = tf.while_loop(
-            lambda state: (state.done < 2) & tf.reduce_any(state.missed),
+            lambda state: (state.done < 3) & tf.reduce_any(state.missed),
             lambda state: [self._round(orders, state)],
             [start],
             parallel_iterations=1,
@@ -174,26 +174,29 @@ class Stencil:
         return last  # type: ignore[no-any-return]
 
     def _round(self, orders: tuple[int, ...], before: Measured) -> Measured:
-        first = before.done == 0
         downward = tf.concat([self._steps[""], self._steps["down"]], axis=0)
         upward = tf.concat([self._steps["up"], self._steps[""]], axis=0)
         at = offsets(xp, self._x, self._plan, tf.where(before.up, upward, downward), self._rounded)
         place = np.arange(LEVELS + SEARCH)[:, None]
+        first = np.isin(place, FIRST[max(orders)])
         base = tf.where(before.up, place >= SEARCH, place < LEVELS)
-        wanted = at.wide & tf.where(first, base, ~base & before.missed)
-        fa, fb = self._values(at, wanted)
+        due = tf.where(before.done == 0, first, tf.where(before.done == 1, base & ~first, ~base))
+        wanted = at.wide & due & before.missed
 
-        def known(old: tf.Tensor, new: tf.Tensor) -> tf.Tensor:
-            # The first round left its values where a search to smaller steps has them.
-            shifted = tf.where(before.up[:, None], tf.roll(old, SEARCH, axis=0), old)
-            return tf.where(wanted[:, :, None], new, shifted)
+        def shifted(old: tf.Tensor) -> tf.Tensor:
+            # Earlier rounds left what they know where a search to smaller steps has it.
+            up = before.up if old.shape.rank == 2 else before.up[:, None]
+            return tf.where(up, tf.roll(old, SEARCH, axis=0), old)
 
-        fa, fb = known(before.fa, fa), known(before.fb, fb)
-        at = at._replace(wide=at.wide & (base | wanted))
+        values = zip((before.fa, before.fb), self._values(at, wanted), strict=True)
+        fa, fb = (tf.where(wanted[:, :, None], new, shifted(old)) for old, new in values)
+        evaluated = shifted(tf.cast(before.at.wide, tf.float64)) > 0.0
+        at = at._replace(wide=wanted | evaluated)
         spread = Offsets(*(offset[:, :, None] for offset in at))
-        down = before.missed & ~before.up & ~first
+        down = before.missed & ~before.up & (before.done == 2)
         side, eps = self._plan.side[:, None], self._points.eps
-        results = derive(xp, orders, self._f0, fa, fb, spread, side, eps=eps, searched_down=down[:, None])
+        whole = before.done == 1
+        results = derive(xp, orders, self._f0, fa, fb, spread, side, eps=eps, searched_down=down[:, None], whole=whole)
         found = [self._better(before, *pair) for pair in zip(before.found, results, strict=True)]
         missed = [tf.reduce_any(~result.good, axis=1) for result in found]
         unresolved = [tf.reduce_any(~result.good & ~result.rounding, axis=1) for result in found]
@@ -207,7 +210,7 @@ class Stencil:
             up=before.up,
         )
         larger = after.missed & ~tf.reduce_any(unresolved, axis=0)
-        return after._replace(up=tf.where(first, larger, before.up))
+        return after._replace(up=tf.where(before.done == 1, larger, before.up))
 
     @staticmethod
     def _better(before: Measured, old: Derivative, new: Derivative) -> Derivative:

@@ -9,7 +9,7 @@ import numpy as np
 from zrun_tf._errors import GradientError
 
 from ._arrays import NumpyArrays
-from ._stencil import Offsets, ladder, offsets, steps
+from ._stencil import FIRST, LEVELS, Offsets, ladder, offsets, steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Integers = NDArray[np.intp]
     Evaluate = Callable[[Floats], ArrayLike]
-
 
 class Samples(NamedTuple):
     """Function values for the ladders of some parameters.
@@ -55,7 +54,7 @@ class Sampler:
         x: the parameters.
         names: their names.
         plan: their ladders.
-        f0: the function at `x`, of shape `(out,)`, after `base`.
+        f0: the function at `x`, of shape `(out,)`, after `first`.
         out_shape: the shape that the function returns for one point.
         eps: relative rounding error of the function's values.
         evaluations: how many points have been evaluated.
@@ -91,6 +90,7 @@ class Sampler:
         self.eps = float(np.finfo(np.float64).eps)
         self.out_shape: tuple[int, ...] = ()
         self.f0 = np.empty(0)
+        self._on_first = np.zeros(LEVELS, bool)
 
     def _checked_bounds(self, bounds: ArrayLike | None) -> tuple[Floats, Floats]:
         size = self.x.size
@@ -151,9 +151,11 @@ class Sampler:
         self.out_shape = values.shape[1:]
         return values.reshape(len(points), -1).astype(np.float64)
 
-    def base(self) -> Samples:
-        """Evaluate the function at the parameters, and on the ladder of each."""
-        at, points = self._places("", np.full(self.x.size, fill_value=True))
+    def first(self, order: int) -> Samples:
+        """Evaluate the function at the parameters, and on the first levels of each ladder for derivatives to `order`."""
+        every = np.full(self.x.size, fill_value=True)
+        self._on_first = np.isin(np.arange(LEVELS), FIRST[order])
+        at, points = self._places("", every, self._on_first)
         values = self.values(np.concatenate([self.x[None, :], points]))
         self.f0 = values[0]
         if not np.isfinite(self.f0).all():
@@ -164,6 +166,13 @@ class Sampler:
             )
         return _sorted(np.arange(self.x.size), at, values[1:])
 
+    def rest(self, first: Samples, chosen: NDArray[np.bool_]) -> Samples:
+        """Evaluate the other levels of the ladder for the chosen parameters."""
+        at, points = self._places("", chosen, ~self._on_first)
+        other, first = _sorted(np.flatnonzero(chosen), at, self.values(points)), first.only(chosen)
+        fa, fb = (np.where(at.wide[:, :, None], new, old) for new, old in ((other.fa, first.fa), (other.fb, first.fb)))
+        return Samples(other.which, at._replace(wide=at.wide | first.at.wide), fa, fb)
+
     def search(self, base: Samples, up: NDArray[np.bool_], down: NDArray[np.bool_]) -> tuple[Samples, Samples]:
         """Evaluate more steps: larger ones for the parameters in `up`, smaller ones for those in `down`."""
         at_up, points_up = self._places("up", up)
@@ -171,14 +180,18 @@ class Sampler:
         values = self.values(np.concatenate([points_up, points_down]))
         larger = _sorted(np.flatnonzero(up), at_up, values[: len(points_up)])
         smaller = _sorted(np.flatnonzero(down), at_down, values[len(points_up) :])
-        return larger.above(base.only(up)), base.only(down).above(smaller)
+        return larger.above(base.only(up[base.which])), base.only(down[base.which]).above(smaller)
 
-    def _places(self, searched: str, chosen: NDArray[np.bool_]) -> tuple[Offsets, Floats]:
+    def _places(
+        self, searched: str, chosen: NDArray[np.bool_], levels: NDArray[np.bool_] | None = None
+    ) -> tuple[Offsets, Floats]:
         """The offsets of the chosen parameters, and the points: by offset `a` or `b`, level and parameter."""
         with np.errstate(all="ignore"):
             heights = steps(NumpyArrays, self.plan, searched)
             every = offsets(NumpyArrays, self.x, self.plan, heights, self.rounded)
         at = Offsets(*(part[:, chosen] for part in every))
+        if levels is not None:
+            at = at._replace(wide=at.wide & levels[:, None])
         index = np.flatnonzero(chosen)
         level, column = np.nonzero(at.wide)
         points = np.repeat(self.x[None, :], 2 * len(level), axis=0)

@@ -12,6 +12,8 @@ from ._extrapolate import Derivative
 from ._stencil import SEARCH, Offsets, derive
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from ._samples import Sampler, Samples
 
 # Entries of a level that are extrapolated at once: some 30 MB of temporary arrays.
@@ -21,32 +23,55 @@ _KINDS: Final = (float, float, bool, bool, float, float)
 
 def search(sampler: Sampler, orders: tuple[int, ...]) -> tuple[list[Derivative], list[Samples]]:
     """Derivatives of these orders, of shape `(n, out)`, with more steps for the parameters that need them."""
-    base = sampler.base()
-    found = _derive(sampler, orders, base)
+    first = sampler.first(max(orders))
+    found = _derive(sampler, orders, first)
+    missed, _ = _missed(found)
+    if not missed.any():
+        return found, [first]
+    base = sampler.rest(first, missed)
+    _improve(found, base, _derive(sampler, orders, base, whole=True))
+    still, down = _missed(found)
+    if not still.any():
+        return found, [first.only(~missed), base]
+    groups = sampler.search(base, still & ~down, down)
+    for group, searched_down in zip(groups, (False, True), strict=True):
+        if group.which.size:
+            more = _derive(sampler, orders, group, searched_down=searched_down)
+            _improve(found, group, more, searched_up=not searched_down)
+    return found, [first.only(~missed), base.only(~still[base.which]), *groups]
+
+
+def derive_samples(sampler: Sampler, order: int, groups: list[Samples]) -> Derivative:
+    """Derivatives of another order from samples of all parameters, without a further evaluation."""
+    found = Derivative(*(np.empty((sampler.x.size, sampler.f0.size), kind) for kind in _KINDS))
+    for group in groups:
+        for target, part in zip(found, _derive(sampler, (order,), group)[0], strict=True):
+            target[group.which] = part
+    return found
+
+
+def _missed(found: list[Derivative]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which parameters need more steps, and for which of these they are to be smaller."""
     bad = [~derivative.good for derivative in found]
     missed = np.any([b.any(axis=1) for b in bad], axis=0)
-    if not missed.any():
-        return found, [base]
-    down = np.any([(b & ~d.rounding).any(axis=1) for b, d in zip(bad, found, strict=True)], axis=0)
-    up = missed & ~down
-    groups = sampler.search(base, up, down)
-    for group, searched_down in zip(groups, (False, True), strict=True):
-        if not group.which.size:
-            continue
-        for target, more in zip(found, _derive(sampler, orders, group, searched_down=searched_down), strict=True):
-            old = Derivative(*(part[group.which] for part in target))
-            if not searched_down:
-                old = old._replace(last=old.last + SEARCH)
-            # One component may have asked for more steps on behalf of a parameter whose others were good: those stand.
-            # Where rounding limited the derivative, it stands unless larger steps did better.
-            better = ~old.good & (searched_down | ~old.rounding | ~(old.error <= more.error))
-            for part, before, after in zip(target, old, more, strict=True):
-                part[group.which] = np.where(better, after, before)
-    return found, [base.only(~missed), *groups]
+    return missed, np.any([(b & ~d.rounding).any(axis=1) for b, d in zip(bad, found, strict=True)], axis=0)
+
+
+def _improve(found: list[Derivative], group: Samples, more: list[Derivative], *, searched_up: bool = False) -> None:
+    """Replace derivatives of the parameters of a group by those from more steps, where these are better."""
+    for target, new in zip(found, more, strict=True):
+        old = Derivative(*(part[group.which] for part in target))
+        if searched_up:
+            old = old._replace(last=old.last + SEARCH)
+        # One component may have asked for more steps on behalf of a parameter whose others were good: those stand.
+        # Where rounding limited the derivative, it stands unless larger steps did better.
+        better = ~old.good & (~old.rounding | ~(old.error <= new.error) | (not searched_up))
+        for part, before, after in zip(target, old, new, strict=True):
+            part[group.which] = np.where(better, after, before)
 
 
 def _derive(
-    sampler: Sampler, orders: tuple[int, ...], samples: Samples, *, searched_down: bool = False
+    sampler: Sampler, orders: tuple[int, ...], samples: Samples, *, searched_down: bool = False, whole: bool = False
 ) -> list[Derivative]:
     """Derivatives from samples, some parameters and components at a time to bound the memory."""
     _, count, width = samples.fa.shape
@@ -68,8 +93,9 @@ def _derive(
                 side[here],
                 eps=sampler.eps,
                 searched_down=searched_down,
+                whole=whole,
             )
-        for whole, block in zip(found, part, strict=True):
-            for target, values in zip(whole, block, strict=True):
+        for derivative, block in zip(found, part, strict=True):
+            for target, values in zip(derivative, block, strict=True):
                 target[here, there] = values
     return found

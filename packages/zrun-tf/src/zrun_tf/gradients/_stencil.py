@@ -14,7 +14,10 @@ import numpy as np
 from ._extrapolate import RATIO, Derivative, Differences, extrapolate
 
 LEVELS: Final = 6
-"""Levels of the ladder that every parameter gets."""
+"""Levels of the ladder."""
+
+FIRST: Final = {1: range(1, 4), 2: range(3)}
+"""By the highest order: the levels that every parameter gets. The others follow where these are not enough."""
 
 SEARCH: Final = 12
 """Levels that are added, up or down, where the ladder missed the scale on which the function varies."""
@@ -159,8 +162,9 @@ def derive(
     *,
     eps: float,
     searched_down: Any = False,
+    whole: Any = False,
 ) -> list[Derivative]:
-    """Derivatives of these orders, 1 or 2, with their errors; see `differences` for the arguments.
+    """Derivatives of these orders, 1 or 2, with their errors; see `differences` and `tolerance_of` for the arguments.
 
     A function that gives one value at all points has the derivative 0, known as well as rounding at the largest step
     allows; likewise for `derive_mixed`.
@@ -170,8 +174,22 @@ def derive(
     measured = Differences(*(xp.stack(parts, axis=1) for parts in zip(*each, strict=True)))
     step = xp.where(side == 0.0, 2.0, 1.0)
     first = xp.stack([xp.zeros_like(step) + 2.0 if order == 1 else step for order in orders])
-    tolerance = xp.constant(np.reshape([tolerance_of(order, eps) for order in orders], [-1] + [1] * len(side.shape)))
-    found = extrapolate(xp, measured, first=first, step=step, eps=eps, tolerance=tolerance, searched_down=searched_down)
+    column = [-1] + [1] * len(side.shape)
+    strict, lenient = (
+        xp.constant(np.reshape([tolerance_of(order, eps, whole=each) for order in orders], column))
+        for each in (False, True)
+    )
+    found = extrapolate(
+        xp,
+        measured,
+        first=first,
+        step=step,
+        eps=eps,
+        tolerance=strict,
+        quiet_tolerance=xp.where(whole, lenient, strict),
+        searched_down=searched_down,
+    )
+    tolerance = strict
     still = ~xp.any(at.wide & ((fa != f0) | (fb != f0)), axis=0)
     areas = xp.stack([xp.abs(at.a) ** order for order in orders], axis=1)
     found = _or_still(xp, found, still, f0, at.wide[:, None], areas, eps=eps, tolerance=tolerance)
@@ -195,9 +213,16 @@ def _or_still(
     )
 
 
-def tolerance_of(order: int, eps: float) -> float:
-    """The relative error below which a derivative counts as good, and no further steps are tried."""
-    return float(eps ** (0.6 if order == 1 else 0.45))
+def tolerance_of(order: int, eps: float, *, whole: bool = False) -> float:
+    """The relative error below which a derivative counts as good, and no further steps are tried.
+
+    Args:
+        order: of the derivative, 1 or 2.
+        eps: relative rounding error of a function value.
+        whole: whether the whole ladder has been evaluated: what would follow then is a search, of many more points,
+            which a function that is not noisy is spared.
+    """
+    return float(eps ** ((0.5 if whole else 0.6) if order == 1 else 0.45))
 
 
 def derive_mixed(
