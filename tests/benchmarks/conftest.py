@@ -22,8 +22,11 @@ class Comparison:
     def __init__(self, rows):
         self._rows = rows
 
-    def __call__(self, work, ours, peers, *, number=2000, rounds=25):
-        """Time `ours` and each of `peers` (name -> callable); returns the ratio ours / peer by name."""
+    def __call__(self, work, ours, peers, *, number=2000, rounds=25, errors=None):
+        """Time `ours` and each of `peers` (name -> callable); returns the ratio ours / peer by name.
+
+        `errors` are the largest errors of what they give, by name, for the table.
+        """
         ways = {"zrun": ours, **peers}
         times = {name: [] for name in ways}
         for way in ways.values():
@@ -33,7 +36,8 @@ class Comparison:
                 times[name].append(_seconds(way, number))
         medians = {name: statistics.median(values) / number for name, values in times.items()}
         ratios = {name: medians["zrun"] / medians[name] for name in peers}
-        self._rows.append({"work": work, "microseconds": {n: s * 1e6 for n, s in medians.items()}, "ratios": ratios})
+        microseconds = {name: seconds * 1e6 for name, seconds in medians.items()}
+        self._rows.append({"work": work, "microseconds": microseconds, "ratios": ratios, "errors": errors or {}})
         return ratios
 
 
@@ -64,11 +68,13 @@ def pytest_terminal_summary(terminalreporter, config):
     rows = config.stash[ROWS]
     if not rows:
         return
-    lines = ["| work | zrun, µs | peer | peer, µs | zrun / peer |", "|---|---|---|---|---|"]
+    lines = ["| work | zrun, µs | peer | peer, µs | zrun / peer | errors |", "|---|---|---|---|---|---|"]
     for row in rows:
-        own = row["microseconds"]["zrun"]
-        for peer, ratio in row["ratios"].items():
-            lines.append(f"| {row['work']} | {own:.2f} | {peer} | {row['microseconds'][peer]:.2f} | {ratio:.2f} |")
+        times, errors = row["microseconds"], row["errors"]
+        for peer, ratio in (row["ratios"] or {"—": float("nan")}).items():
+            found = " / ".join(f"{errors[name]:.1e}" for name in ("zrun", peer) if name in errors)
+            own, theirs = times["zrun"], times.get(peer, float("nan"))
+            lines.append(f"| {row['work']} | {own:.2f} | {peer} | {theirs:.2f} | {ratio:.3f} | {found} |")
     machine = (
         f"{platform.machine()}, {platform.system()}, Python {sys.version.split()[0]}; medians of interleaved rounds"
     )

@@ -102,14 +102,14 @@ def test_private_variables_are_new_each_time():
 
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_it_is_known_whether_the_graph_is_for_xla(jit_compile):
-    from zrun_tf.gradients._points import _compiled_by_xla
+    from zrun_tf.gradients._points import compiled_by_xla
 
     seen = []
 
     @tf.function(jit_compile=jit_compile)
     def compute():
-        seen.append(_compiled_by_xla())
-        inner = tf.function(lambda: seen.append(_compiled_by_xla()), autograph=False)
+        seen.append(compiled_by_xla())
+        inner = tf.function(lambda: seen.append(compiled_by_xla()), autograph=False)
         inner.get_concrete_function()
         return tf.constant(1)
 

@@ -322,7 +322,7 @@ def test_a_scale_for_all_for_each_and_by_key():
         np.testing.assert_allclose(gradient["a"], 1e9 * np.cos(1.0), rtol=1e-9)
         return len(calls)
 
-    assert count(None) == 1 + 24 + 24
+    assert count(None) == 1 + 12 + 6 + 24
     assert count({"a": 1e-9}) == count([1e-9, None]) == 1 + 24
 
 

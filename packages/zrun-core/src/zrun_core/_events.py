@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ._structure import KeyRow
 
-EventName = Literal["build", "hit", "evict", "invalidate", "inline", "eager"]
+EventName = Literal["build", "hit", "evict", "invalidate", "inline", "eager", "fallback"]
 EVENT_NAMES: tuple[EventName, ...] = get_args(EventName)
 
 _VERBS = {
@@ -33,6 +33,7 @@ _VERBS = {
     "invalidate": "dropped a graph of",
     "inline": "inlined",
     "eager": "ran eagerly",
+    "fallback": "took another way for",
 }
 
 
@@ -43,7 +44,7 @@ class Event:
     Attributes:
         name: what happened. `build`: a graph was traced; `hit`: it was found; `evict`: it was dropped by a budget or
             cleared; `invalidate`: what it had read changed or died; `inline`: a call inside a trace; `eager`: a call
-            ran as Python.
+            ran as Python; `fallback`: a derivative was computed in another way than the cheapest.
         function: the qualified name of the function.
         kind: its kind.
         reason: why, in words; empty where there is nothing to say.
@@ -144,7 +145,8 @@ def listen(callback: Callable[[Event], Any], *names: EventName) -> Listener:
     Args:
         callback: called with the `Event`, in the thread that causes it, after every lock has been released. An
             exception it raises does not disturb the computation; it is reported as a `ZrunWarning`.
-        *names: which events: `"build"`, `"hit"`, `"evict"`, `"invalidate"`, `"inline"`, `"eager"`; none means all.
+        *names: which events: `"build"`, `"hit"`, `"evict"`, `"invalidate"`, `"inline"`, `"eager"`,
+            `"fallback"`; none means all.
 
     Returns:
         A context manager. It can be entered again, also while it is open: the callback is called once per event until

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
+import numpy as np
 import tensorflow as tf
 
 from zrun_core import _scope
 from zrun_tf._errors import GradientError
 
 from . import _auto, _numeric_way
+from ._options import NumericOptions
 from ._params import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ._auto import Unconnected
-    from ._params import Numbers
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -30,21 +31,38 @@ class Asked(NamedTuple):
     problem: Problem
     autograd: bool
     unconnected: Unconnected
-    bounds: Numbers | None
-    scale: Numbers | None
+    options: NumericOptions
+
+    def parts(self, parts: list[Any]) -> list[Any]:
+        """Derivatives by parameter, with 0 for the elements that are fixed."""
+        if not self.options.fixed.any():
+            return parts
+        problem = self.problem
+        masks = np.split(~self.options.fixed, np.cumsum(problem.sizes)[:-1])
+        shaped = zip(parts, masks, problem.shapes, strict=True)
+        return [tf.where(mask.reshape(shape), part, tf.zeros_like(part)) for part, mask, shape in shaped]
 
 
-def asked_for(
-    what: str, func: Any, params: Any, autograd: bool | None, unconnected: str, bounds: Any = None, scale: Any = None
-) -> Asked:
+def asked_for(what: str, func: Any, params: Any, autograd: bool | None, unconnected: str, **numeric: Any) -> Asked:
     """The arguments that all functions share, checked; reads the policy, once."""
     if autograd is not None and not isinstance(autograd, bool):
         raise GradientError(f"autograd must be True, False or None (as the policy says); got {autograd!r}.")
     if unconnected not in ("error", "zero"):
         raise GradientError(f"unconnected must be 'error' or 'zero'; got {unconnected!r}.")
+    noise = numeric["noise"]
+    if noise is not None and (
+        isinstance(noise, bool) or not isinstance(noise, (int, float)) or not 0.0 < noise < 1e300
+    ):
+        raise GradientError(f"noise must be a positive number, the error of a value of func, or None; got {noise!r}.")
     problem = Problem(what, func, params)
     way = _scope.current().autograd if autograd is None else autograd
-    return Asked(problem, way, cast("Unconnected", unconnected), problem.flat_bounds(bounds), problem.flat_scale(scale))
+    options = NumericOptions(
+        bounds=problem.flat_bounds(numeric["bounds"]),
+        scale=problem.flat_scale(numeric["scale"]),
+        fixed=problem.flat_fixed(numeric["fixed"], known_shapes=not way),
+        noise=None if noise is None else float(noise),
+    )
+    return Asked(problem, way, cast("Unconnected", unconnected), options)
 
 
 @as_written
@@ -56,6 +74,8 @@ def gradient(
     unconnected: Unconnected = "error",
     bounds: Any = None,
     scale: Any = None,
+    fixed: Any = None,
+    noise: float | None = None,
     return_error: bool = False,
 ) -> Any:
     """The gradient of a function that returns a single number.
@@ -78,6 +98,12 @@ def gradient(
         scale: on what scale `func` varies with each element of `params`, about: a number, a sequence, or a mapping with
             keys of `params`. None: not known; numerical derivatives then start from the size of the parameter.
             Automatic derivatives have no use for it.
+        fixed: which elements of `params` are held fixed: a mask of bools, one for each element in order, or a mapping
+            with keys of `params`. Their derivatives are 0, and numerical ones evaluate `func` at no point for them.
+            None: none.
+        noise: the error of a value of `func`, such as the statistical one of an integral by Monte Carlo; numerical
+            derivatives choose their steps accordingly. None: estimated from the values. Automatic derivatives have no
+            use for it.
         return_error: also return an estimate of the absolute error. It is zero for automatic derivatives, which are
             exact to rounding.
 
@@ -94,8 +120,9 @@ def gradient(
 
     Numerical derivatives evaluate `func` at `1 + 6 n` points for `n` elements; at 6 more for each element for which
     that does not give a relative error of about 4e-10, and at 24 more where that does not give one of about 1e-8.
-    Smooth functions have errors of 1e-14 to 1e-10 (float64), or 1e-6 to 1e-4 (float32). Taken eagerly, they set variables to these points, and restore them whatever
-    happens; inside a graph they set private variables instead. They cannot be differentiated by an outer tape.
+    Smooth functions have errors of 1e-14 to 1e-10 (float64), or 1e-6 to 1e-4 (float32). Taken eagerly, they set
+    variables to these points, and restore them whatever happens; inside a graph they set private variables instead.
+    They cannot be differentiated by an outer tape.
 
     Scope: reads the policy of the context. Numerical derivatives taken eagerly change the variables in `params` for the
     time of the call, which other threads see.
@@ -110,7 +137,9 @@ def gradient(
         >>> bool(abs(slope - tf.cos(mu)) < error < 1e-10)
         True
     """
-    found = _value_and_gradient(asked_for("gradient", func, params, autograd, unconnected, bounds, scale))
+    found = _value_and_gradient(
+        asked_for("gradient", func, params, autograd, unconnected, bounds=bounds, scale=scale, fixed=fixed, noise=noise)
+    )
     return found[1:] if return_error else found[1]
 
 
@@ -123,6 +152,8 @@ def value_and_gradient(
     unconnected: Unconnected = "error",
     bounds: Any = None,
     scale: Any = None,
+    fixed: Any = None,
+    noise: float | None = None,
     return_error: bool = False,
 ) -> Any:
     """The value and the gradient of a function that returns a single number; see `gradient`.
@@ -134,6 +165,8 @@ def value_and_gradient(
         unconnected: as for `gradient`.
         bounds: as for `gradient`.
         scale: as for `gradient`.
+        fixed: as for `gradient`.
+        noise: as for `gradient`.
         return_error: as for `gradient`.
 
     Returns:
@@ -151,7 +184,9 @@ def value_and_gradient(
         >>> float(value), {name: float(slope) for name, slope in slopes.items()}
         (18.0, {'a': 9.0, 'b': 12.0})
     """
-    asked = asked_for("gradient", func, params, autograd, unconnected, bounds, scale)
+    asked = asked_for(
+        "gradient", func, params, autograd, unconnected, bounds=bounds, scale=scale, fixed=fixed, noise=noise
+    )
     found = _value_and_gradient(asked)
     return found if return_error else found[:2]
 
@@ -161,9 +196,10 @@ def _value_and_gradient(asked: Asked) -> tuple[Any, Any, Any]:
     problem = asked.problem
     if asked.autograd:
         value, parts = _auto.value_and_gradient(problem, asked.unconnected)
+        parts = asked.parts(parts)
         errors = [tf.zeros_like(part) for part in parts]
     else:
-        value, parts, errors = _numeric_way.jacobian(problem, asked.bounds, asked.scale, scalar=True)
+        value, parts, errors = _numeric_way.jacobian(problem, asked.options, scalar=True)
     return value, problem.pack(parts), problem.pack(errors)
 
 
@@ -176,6 +212,8 @@ def jacobian(
     unconnected: Unconnected = "error",
     bounds: Any = None,
     scale: Any = None,
+    fixed: Any = None,
+    noise: float | None = None,
     return_error: bool = False,
 ) -> Any:
     """The derivatives of a function that returns a tensor of any shape; see `gradient`.
@@ -187,6 +225,8 @@ def jacobian(
         unconnected: as for `gradient`.
         bounds: as for `gradient`.
         scale: as for `gradient`.
+        fixed: as for `gradient`.
+        noise: as for `gradient`.
         return_error: as for `gradient`.
 
     Returns:
@@ -210,11 +250,14 @@ def jacobian(
                [1., 1.],
                [1., 2.]])
     """
-    asked = asked_for("jacobian", func, params, autograd, unconnected, bounds, scale)
+    asked = asked_for(
+        "jacobian", func, params, autograd, unconnected, bounds=bounds, scale=scale, fixed=fixed, noise=noise
+    )
     problem = asked.problem
     if asked.autograd:
         _, parts = _auto.value_and_jacobian(problem, asked.unconnected)
+        parts = asked.parts(parts)
         errors = [tf.zeros_like(part) for part in parts]
     else:
-        _, parts, errors = _numeric_way.jacobian(problem, asked.bounds, asked.scale, scalar=False)
+        _, parts, errors = _numeric_way.jacobian(problem, asked.options, scalar=False)
     return (problem.pack(parts), problem.pack(errors)) if return_error else problem.pack(parts)

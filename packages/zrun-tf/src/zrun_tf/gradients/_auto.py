@@ -1,4 +1,4 @@
-"""Automatic derivatives: reverse mode, and reverse mode over reverse mode.
+"""Automatic derivatives: reverse mode, and products of the Hessian with a vector.
 
 Everything here works eagerly, while a graph is built, under XLA and under an outer tape, and calls the function once.
 """
@@ -80,7 +80,8 @@ def _traced_value(problem: Problem, *, scalar: bool, unconnected: Unconnected) -
 
 def _connected(problem: Problem, found: Sequence[Any], unconnected: Unconnected) -> list[tf.Tensor | None]:
     """Refuse derivatives that are None, unless zeros were asked for."""
-    missing = [name for name, derivative in zip(problem.names, found, strict=True) if derivative is None]
+    pairs = enumerate(zip(problem.names, found, strict=True))
+    missing = [name for place, (name, derivative) in pairs if derivative is None and place not in problem.held]
     if missing and unconnected == "error":
         raise UnconnectedGradientError(
             f"{problem.what} of {problem.name}: it does not depend on {', '.join(missing)}, as far as TensorFlow can "
@@ -114,7 +115,7 @@ def value_and_jacobian(problem: Problem, unconnected: Unconnected) -> tuple[tf.T
     for part, source in zip(pulled, problem.sources, strict=True):
         derivative = None if part is None else _transposed(outer, part, weights)
         if derivative is None and part is not None:
-            derivative = _all_derivatives(tape, value, source)
+            derivative = all_derivatives(tape, value, source)
         if derivative is None:
             derivative = tf.zeros(tf.concat([tf.shape(value), tf.shape(source)], axis=0), source.dtype)
         found.append(derivative)
@@ -130,27 +131,11 @@ def _transposed(tape: tf.GradientTape, pulled: tf.Tensor, weights: tf.Tensor) ->
     few, many = pulled.shape.num_elements(), weights.shape.num_elements()
     if few is None or many is None or few >= many:
         return None
-    found = _all_derivatives(tape, pulled, weights)
+    found = all_derivatives(tape, pulled, weights)
     if found is None:
         return None
     rank = pulled.shape.rank
     return tf.transpose(found, [*range(rank, rank + weights.shape.rank), *range(rank)])
-
-
-def value_gradient_hessian(problem: Problem, unconnected: Unconnected) -> tuple[tf.Tensor, list[tf.Tensor], tf.Tensor]:
-    """The value, per parameter the gradient, and the Hessian over all elements of all parameters."""
-    with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
-        tape.watch(problem.sources)
-        value, gradient = value_and_gradient(problem, unconnected)
-        flat = tf.concat([tf.reshape(tf.cast(part, problem.dtype), [-1]) for part in gradient], axis=0)
-    total, columns = flat.shape.num_elements(), []
-    for source in problem.sources:
-        found = _all_derivatives(tape, flat, source)
-        rows = tf.size(flat) if total is None else total
-        size = tf.size(source) if source.shape.num_elements() is None else source.shape.num_elements()
-        found = tf.zeros([rows, size], problem.dtype) if found is None else tf.reshape(found, [rows, size])
-        columns.append(tf.cast(found, problem.dtype))
-    return value, gradient, tf.concat(columns, axis=1)
 
 
 def hessian_vector_product(problem: Problem, vector: list[tf.Tensor], unconnected: Unconnected) -> list[tf.Tensor]:
@@ -167,11 +152,12 @@ def hessian_vector_product(problem: Problem, vector: list[tf.Tensor], unconnecte
     return [tf.convert_to_tensor(part) for part in found]
 
 
-def _all_derivatives(tape: tf.GradientTape, target: tf.Tensor, source: Any) -> tf.Tensor | None:
+def all_derivatives(tape: tf.GradientTape, target: tf.Tensor, source: Any, at_once: int = 10) -> tf.Tensor | None:
     """The Jacobian of `target` by `source`, one row after another; None where they are unconnected.
 
     Unlike `tape.jacobian`, it takes a source of another dtype than the target. The vectorised form of that method takes
-    longer to run, more memory, and many seconds to trace where the function has loops.
+    longer to run, more memory, and many seconds to trace where the function has loops. `at_once` rows are computed at
+    the same time.
     """
     if tape.gradient(target, source) is None:
         return None
@@ -183,5 +169,6 @@ def _all_derivatives(tape: tf.GradientTape, target: tf.Tensor, source: Any) -> t
 
     signature = tf.TensorSpec(source.shape, source.dtype)
     count = target.shape.num_elements()
-    rows = tf.map_fn(row, tf.range(size if count is None else count), fn_output_signature=signature)
+    places = tf.range(size if count is None else count)
+    rows = tf.map_fn(row, places, fn_output_signature=signature, parallel_iterations=at_once)
     return tf.reshape(rows, tf.concat([shape, tf.shape(source)], axis=0))

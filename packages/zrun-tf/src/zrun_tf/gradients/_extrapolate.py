@@ -105,11 +105,16 @@ def extrapolate(
         tableau.append(small + (small - large) * gain)
         whole.append(usable[:-order] & usable[order:])
 
+    rounding = 0.5 * eps * measured.magnitude
     if noise is None:
         noise = _noise(xp, tableau, measured, searched_down)
-    rounding = 0.5 * eps * measured.magnitude
-    scatter = xp.maximum(rounding, noise)
-    like_rounding = scatter <= _ROUNDING_LIKE * rounding
+        scatter = xp.maximum(rounding, noise)
+        like_rounding = scatter <= _ROUNDING_LIKE * rounding
+    else:
+        # What is known beforehand is a limit of the function, as rounding is: larger steps help.
+        noise = xp.zeros_like(measured.estimate[0]) + noise
+        scatter = xp.maximum(rounding, noise)
+        like_rounding = scatter >= rounding
     if quiet_tolerance is not None:
         tolerance = xp.where(xp.any(usable & ~like_rounding, axis=0), tolerance, quiet_tolerance)
     scatter = scatter * measured.amplification

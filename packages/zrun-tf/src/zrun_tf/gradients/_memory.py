@@ -58,6 +58,10 @@ class StepMemory:
         other._known, other._turn = self._known, self._turn
         return other
 
+    def forget(self) -> None:
+        """Start from the ladder at the next call."""
+        self._known = None
+
     def jacobian(self, evaluate: Evaluate, x: ArrayLike) -> NumericJacobian:
         """First derivatives.
 

@@ -73,6 +73,7 @@ def numeric_jacobian(
     single: ArrayLike | None = None,
     names: Sequence[str] | None = None,
     function: str = "the function",
+    noise: float | None = None,
 ) -> NumericJacobian:
     """First derivatives by adaptive differences with Richardson extrapolation.
 
@@ -93,6 +94,7 @@ def numeric_jacobian(
             float32, otherwise none.
         names: names of the parameters for error messages. None: `x[0]`, ….
         function: what to call the function in error messages.
+        noise: error of a function value, where it is larger than rounding. None: estimated from the values.
 
     Raises:
         GradientError: the parameters, bounds or scales are invalid, the function is not finite at `x`, or it is not
@@ -104,7 +106,7 @@ def numeric_jacobian(
         >>> [round(float(derivative), 9) for derivative in found.jacobian], found.evaluations
         ([2.0, 0.0], 13)
     """
-    sampler = Sampler(evaluate, x, bounds, scale, single, names, function)
+    sampler = Sampler(evaluate, x, bounds, scale, single, names, function, noise)
     (found,), groups = search(sampler, (1,))
     require_finite(sampler, found.value, groups)
     shape = (*sampler.out_shape, sampler.x.size)
@@ -125,6 +127,8 @@ def numeric_hessian(
     single: ArrayLike | None = None,
     names: Sequence[str] | None = None,
     function: str = "the function",
+    noise: float | None = None,
+    diagonal: bool = False,
 ) -> NumericHessian:
     """Second derivatives, and the first ones on the way, from values of the function alone.
 
@@ -141,6 +145,8 @@ def numeric_hessian(
         single: as for `numeric_jacobian`.
         names: as for `numeric_jacobian`.
         function: as for `numeric_jacobian`.
+        noise: as for `numeric_jacobian`.
+        diagonal: leave the mixed derivatives out, and 0 in their places.
 
     Raises:
         GradientError: as for `numeric_jacobian`, or the function returns more than one number per point.
@@ -151,7 +157,7 @@ def numeric_hessian(
         >>> np.round(found.hessian, 6).tolist(), found.evaluations
         ([[0.0, 1.0], [1.0, 0.0]], 19)
     """
-    sampler = Sampler(evaluate, x, bounds, scale, single, names, function)
+    sampler = Sampler(evaluate, x, bounds, scale, single, names, function, noise)
     (first, second), groups = search(sampler, (1, 2))
     if sampler.out_shape:
         raise GradientError(
@@ -161,7 +167,7 @@ def numeric_hessian(
     require_finite(sampler, first.value + second.value, groups)
     hessian, error = np.diag(second.value[:, 0]), np.diag(second.error[:, 0])
     pairs = np.triu_indices(sampler.x.size, 1)
-    if pairs[0].size:
+    if pairs[0].size and not diagonal:
         mixed = _mixed(sampler, groups, second, pairs)
         for one, other in (pairs, pairs[::-1]):
             hessian[one, other], error[one, other] = mixed.value, mixed.error

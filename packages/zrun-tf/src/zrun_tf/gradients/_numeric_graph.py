@@ -12,10 +12,12 @@ import numpy as np
 import tensorflow as tf
 
 from ._extrapolate import Derivative
+from ._points import FreePoints
 from ._stencil import CROSS, FIRST, LEVELS, SEARCH, Ladder, Offsets, derive, derive_mixed, ladder, offsets, steps
 
 if TYPE_CHECKING:
-    from ._params import Numbers, Problem
+    from ._options import NumericOptions
+    from ._params import Problem
     from ._points import GraphPoints
 
 
@@ -106,31 +108,32 @@ class Stencil:
     Args:
         problem: the function and its parameters.
         points: evaluates it.
-        bounds: shape `(n, 2)`, NaN or infinite for none; None: no bounds.
-        scale: shape `(n,)`, NaN where not known; None: none is known.
+        options: how.
     """
 
-    def __init__(self, problem: Problem, points: GraphPoints, bounds: Numbers | None, scale: Numbers | None) -> None:
-        self._points = points
-        size = sum(problem.sizes)
-        limits = np.full((size, 2), np.nan) if bounds is None else bounds
+    def __init__(self, problem: Problem, points: GraphPoints, options: NumericOptions) -> None:
+        free, self._noise = options.free, options.noise
+        size = len(free)
+        limits = np.full((size, 2), np.nan) if options.bounds is None else options.bounds[free]
         self._low = np.where(np.isnan(limits[:, 0]), -np.inf, limits[:, 0])
         self._high = np.where(np.isnan(limits[:, 1]), np.inf, limits[:, 1])
         parts = [tf.reshape(tf.cast(source, tf.float64), [-1]) for source in problem.sources]
-        self._x = tf.stop_gradient(tf.concat(parts, axis=0))
+        whole = tf.stop_gradient(tf.concat(parts, axis=0))
+        self._x = tf.gather(whole, free)
+        self._points = FreePoints(points, whole, free)
         self._eye = np.eye(size, dtype=bool)
-        self._single = np.repeat([dtype == tf.float32 for dtype in problem.dtypes], problem.sizes)
+        self._single = np.repeat([dtype == tf.float32 for dtype in problem.dtypes], problem.sizes)[free]
         resolution = np.where(self._single, np.finfo(np.float32).eps, np.finfo(np.float64).eps)
-        scale = np.full(size, np.nan) if scale is None else scale
+        scale = np.full(size, np.nan) if options.scale is None else options.scale[free]
         self._plan: Ladder = ladder(xp, self._x, self._low, self._high, xp.constant(scale), xp.constant(resolution))
         self._steps = {searched: steps(xp, self._plan, searched) for searched in ("", "up", "down")}
-        self._f0 = points.at(self._x)
+        self._f0 = points.at(whole)
 
     def first(self) -> tuple[tf.Tensor, Derivative]:
         """The function at the point, of shape `(out,)`, and first derivatives of shape `(n, out)`."""
         return self._f0, self._search((1,)).found[0]
 
-    def second(self) -> tuple[tf.Tensor, Derivative, tf.Tensor, tf.Tensor]:
+    def second(self, *, diagonal: bool) -> tuple[tf.Tensor, Derivative, tf.Tensor, tf.Tensor]:
         """The function at the point, its first derivatives, its Hessian and the error of that."""
         measured = self._search((1, 2))
         first, second = measured.found
@@ -138,6 +141,8 @@ class Stencil:
         size = self._eye.shape[0]
         order = np.diag(np.arange(size))
         pairs = np.triu_indices(size, 1)
+        if diagonal:
+            return self._f0, first, tf.linalg.diag(values[0]), tf.linalg.diag(errors[0])
         if pairs[0].size:
             mixed = self._mixed(measured, pairs)
             values.append(mixed.value)
@@ -196,7 +201,19 @@ class Stencil:
         down = before.missed & ~before.up & (before.done == 2)
         side, eps = self._plan.side[:, None], self._points.eps
         whole = before.done == 1
-        results = derive(xp, orders, self._f0, fa, fb, spread, side, eps=eps, searched_down=down[:, None], whole=whole)
+        results = derive(
+            xp,
+            orders,
+            self._f0,
+            fa,
+            fb,
+            spread,
+            side,
+            eps=eps,
+            searched_down=down[:, None],
+            whole=whole,
+            noise=self._noise,
+        )
         found = [self._better(before, *pair) for pair in zip(before.found, results, strict=True)]
         missed = [tf.reduce_any(~result.good, axis=1) for result in found]
         unresolved = [tf.reduce_any(~result.good & ~result.rounding, axis=1) for result in found]

@@ -14,57 +14,91 @@ from ._numeric_graph import Stencil
 from ._points import EagerPoints, GraphPoints
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._options import NumericOptions
     from ._params import Numbers, Problem
 
 
 def jacobian(
-    problem: Problem, bounds: Numbers | None, scale: Numbers | None, *, scalar: bool
+    problem: Problem, options: NumericOptions, *, scalar: bool
 ) -> tuple[tf.Tensor, list[tf.Tensor], list[tf.Tensor]]:
     """The value and, per parameter, derivatives and their errors, of the shapes of value and parameter joined."""
     if tf.executing_eagerly():
         points = EagerPoints(problem, scalar=scalar)
-        found = numeric_jacobian(points, _flat(problem), bounds=bounds, scale=scale, **_described(problem))
+        found = numeric_jacobian(*_of_free(problem, points, options), **_described(problem, options))
         value = tf.constant(found.value, points.dtype)
         rows, errors = (np.moveaxis(part, -1, 0) for part in (found.jacobian, found.error))
         shape = found.value.shape
     else:
         traced = GraphPoints(problem, scalar=scalar)
-        f0, first = Stencil(problem, traced, bounds, scale).first()
+        f0, first = Stencil(problem, traced, options).first()
         shape, value = traced.out_shape, tf.cast(tf.reshape(f0, traced.out_shape), traced.dtype)
         rows, errors = first.value, first.error
-    flat = [tf.reshape(part, [sum(problem.sizes), -1]) for part in (rows, errors)]
+    flat = [_spread(options, tf.reshape(part, [len(options.free), -1])) for part in (rows, errors)]
     return _held(problem, value, *(_by_parameter(problem, part, shape) for part in flat))  # type: ignore[no-any-return]
 
 
 def hessian(
-    problem: Problem, bounds: Numbers | None, scale: Numbers | None
+    problem: Problem, options: NumericOptions, *, diagonal: bool = False
 ) -> tuple[tf.Tensor, list[tf.Tensor], list[tf.Tensor], tf.Tensor, tf.Tensor]:
-    """The value, the gradient and its error per parameter, the Hessian and its error."""
+    """The value, the gradient and its error per parameter, the Hessian and its error.
+
+    With `diagonal`, the mixed derivatives are not evaluated, and 0.
+    """
     if tf.executing_eagerly():
         points = EagerPoints(problem, scalar=True)
-        found = numeric_hessian(points, _flat(problem), bounds=bounds, scale=scale, **_described(problem))
+        described = _described(problem, options)
+        found = numeric_hessian(*_of_free(problem, points, options), **described, diagonal=diagonal)
         value = tf.constant(found.value, points.dtype)
         first, first_error = found.gradient, found.gradient_error
         second, second_error = found.hessian, found.error
     else:
         traced = GraphPoints(problem, scalar=True)
-        f0, derivative, second, second_error = Stencil(problem, traced, bounds, scale).second()
+        f0, derivative, second, second_error = Stencil(problem, traced, options).second(diagonal=diagonal)
         value = tf.cast(f0[0], traced.dtype)
         first, first_error = derivative.value, derivative.error
-    columns = [tf.reshape(part, [-1, 1]) for part in (first, first_error)]
+    columns = [_spread(options, tf.reshape(part, [-1, 1])) for part in (first, first_error)]
     parts = [_by_parameter(problem, column, ()) for column in columns]
-    squares = [[tf.cast(tf.convert_to_tensor(part), problem.dtype)] for part in (second, second_error)]
+    squares = []
+    for part in (second, second_error):
+        half = _spread(options, tf.convert_to_tensor(part))
+        squares.append([tf.cast(_spread(options, tf.transpose(half)), problem.dtype)])
     value, gradient, gradient_error, (hessian,), (error,) = _held(problem, value, *parts, *squares)
     return value, gradient, gradient_error, hessian, error
 
 
-def _flat(problem: Problem) -> Numbers:
-    return np.concatenate([np.asarray(source, np.float64).ravel() for source in problem.sources])
+def _of_free(
+    problem: Problem, points: EagerPoints, options: NumericOptions
+) -> tuple[Callable[[Numbers], Any], Numbers]:
+    """The function of the free elements, and where they are."""
+    whole = np.concatenate([np.asarray(source, np.float64).ravel() for source in problem.sources])
+
+    def evaluate(free: Numbers) -> Any:
+        every = np.repeat(whole[None, :], len(free), axis=0)
+        every[:, options.free] = free
+        return points(every)
+
+    return evaluate, whole[options.free]
 
 
-def _described(problem: Problem) -> dict[str, Any]:
+def _described(problem: Problem, options: NumericOptions) -> dict[str, Any]:
     single = np.repeat([dtype == tf.float32 for dtype in problem.dtypes], problem.sizes)
-    return {"single": single, "names": problem.element_names(), "function": problem.name}
+    names = problem.element_names()
+    return {
+        "single": single[options.free],
+        "names": [names[place] for place in options.free],
+        "function": problem.name,
+        **options.of_free(),
+    }
+
+
+def _spread(options: NumericOptions, rows: tf.Tensor) -> tf.Tensor:
+    """A row for each element, with zeros for those that are fixed."""
+    if not options.fixed.any():
+        return rows
+    place = np.where(options.fixed, len(options.free), np.cumsum(~options.fixed) - 1)
+    return tf.gather(tf.pad(rows, [[0, 1], [0, 0]]), place)
 
 
 def _by_parameter(problem: Problem, rows: tf.Tensor, shape: tuple[int, ...]) -> list[tf.Tensor]:

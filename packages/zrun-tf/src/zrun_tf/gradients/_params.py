@@ -34,12 +34,14 @@ class Problem:
         leaves: the parameters: variables, tensors, and NumPy arrays and numbers.
         names: what each is called in error messages.
         reads: whether `func` reads the variables instead of taking arguments.
+        held: the places of the parameters that are fixed whole.
     """
 
     def __init__(self, what: str, func: Callable[..., Any], params: Any) -> None:
         if not callable(func):
             raise GradientError(f"{what} takes a function as its first argument; got {func!r}.")
         self.what = what
+        self.held: set[int] = set()
         self.name = getattr(func, "__qualname__", None) or getattr(func, "__name__", None) or type(func).__name__
         self._func = func
         self._params = params
@@ -69,6 +71,11 @@ class Problem:
                 f"as func(x), a list or tuple as func(*params), a mapping as func(**params); a function without "
                 f"arguments can only have tf.Variable parameters, which it reads."
             )
+
+    @property
+    def single(self) -> bool:
+        """Whether `params` is one parameter, rather than a structure of them."""
+        return not isinstance(self._params, (Mapping, list, tuple))
 
     @property
     def variables(self) -> list[tf.Variable]:
@@ -168,7 +175,34 @@ class Problem:
             scale = [scale] * sum(self.sizes)
         return _numbers("scale", scale, (sum(self.sizes),), "one positive number for each element of params")
 
-    def _spread(self, argument: str, given: Mapping[Any, Any]) -> Numbers:
+    def flat_fixed(self, fixed: Any, *, known_shapes: bool) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """`fixed` as a mask of shape `(n,)`; sets `held`, the parameters of which every element is fixed.
+
+        Without `known_shapes`, the mask is empty where no element is fixed and shapes are not known.
+        """
+        if fixed is None:
+            return np.zeros(sum(self.sizes) if known_shapes or self._known_shapes() else 0, bool)
+        size = sum(self.sizes)
+        if isinstance(fixed, Mapping):
+            mask = self._spread("fixed", fixed, missing=False) != 0.0
+        else:
+            given = np.asarray(fixed)
+            if given.dtype != np.bool_ or given.shape != (size,):
+                raise GradientError(
+                    f"fixed must hold True or False for each element of params, a mask of shape ({size},), or be a "
+                    f"mapping with keys of params; got {fixed!r}."
+                )
+            mask = given
+        if mask.all():
+            raise GradientError(f"{self.what} of {self.name}: fixed holds every parameter; leave one free.")
+        ends = np.cumsum(self.sizes)
+        self.held = {place for place, part in enumerate(np.split(mask, ends[:-1])) if part.all()}
+        return mask
+
+    def _known_shapes(self) -> bool:
+        return all(leaf.shape.is_fully_defined() for leaf in self.leaves if isinstance(leaf, (tf.Tensor, tf.Variable)))
+
+    def _spread(self, argument: str, given: Mapping[Any, Any], missing: Any = None) -> Numbers:
         """Numbers by key of `params`, spread over the elements of the parameters under that key."""
         keys = list(self._params) if isinstance(self._params, Mapping) else []
         if not set(given) <= set(keys):
@@ -177,7 +211,7 @@ class Problem:
         parts = []
         for key in keys:
             for path, leaf in _leaves(self._params[key], f"{argument}[{key!r}]"):
-                numbers = np.asarray(given.get(key), np.float64)
+                numbers = np.asarray(given.get(key, missing), np.float64)
                 if np.broadcast_shapes(numbers.shape, np.shape(leaf)) != np.shape(leaf):
                     raise GradientError(f"{path} must broadcast against shape {np.shape(leaf)}; got {given[key]!r}.")
                 parts.append(np.broadcast_to(numbers, np.shape(leaf)).ravel())

@@ -157,6 +157,31 @@ class GraphPoints:
         return tf.reshape(tf.cast(output, tf.float64), [self.size])
 
 
+class FreePoints:
+    """A function of the free parameters alone; the others stay where they are. Otherwise as `GraphPoints`.
+
+    Args:
+        points: the function of all parameters.
+        whole: all parameters, of shape `(n,)`.
+        free: which of them are free, of shape `(m,)`.
+    """
+
+    def __init__(self, points: GraphPoints, whole: tf.Tensor, free: np.ndarray[Any, Any]) -> None:
+        self._points = points
+        self._whole = whole
+        self._place = np.full(whole.shape[0], len(free))
+        self._place[free] = np.arange(len(free))
+        self._is_free = self._place < len(free)
+        self.size, self.eps = points.size, points.eps
+
+    def __call__(self, points: tf.Tensor, active: tf.Tensor) -> tf.Tensor:
+        """The function at points of shape `(k, m)`."""
+        if not self._is_free.all():
+            moved = tf.gather(tf.pad(points, [[0, 0], [0, 1]]), self._place, axis=1)
+            points = tf.where(self._is_free, moved, self._whole)
+        return self._points(points, active)
+
+
 def _private_resource(variable: tf.Variable) -> tf.Tensor:
     """A variable's resource of the same dtype and shape, for the graph that is being built."""
 
@@ -166,7 +191,7 @@ def _private_resource(variable: tf.Variable) -> tf.Tensor:
         tf.raw_ops.AssignVariableOp(resource=resource, value=tf.zeros(shape, variable.dtype))
         return resource
 
-    if not _compiled_by_xla():
+    if not compiled_by_xla():
         # One for each run of the graph, so that threads can run it at the same time.
         return make()
     # XLA makes no variables, but gives each run its own copy of what they hold.
@@ -174,7 +199,7 @@ def _private_resource(variable: tf.Variable) -> tf.Tensor:
         return make()
 
 
-def _compiled_by_xla() -> bool:
+def compiled_by_xla() -> bool:
     """Whether the graph that is being built is for XLA.
 
     TensorFlow has no public question for that. It marks a conditional to be lowered where the graph is not for XLA; the

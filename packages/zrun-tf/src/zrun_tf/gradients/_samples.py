@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     Integers = NDArray[np.intp]
     Evaluate = Callable[[Floats], ArrayLike]
 
+
 class Samples(NamedTuple):
     """Function values for the ladders of some parameters.
 
@@ -58,6 +59,7 @@ class Sampler:
         out_shape: the shape that the function returns for one point.
         eps: relative rounding error of the function's values.
         evaluations: how many points have been evaluated.
+        noise: error of a function value; None: not known.
     """
 
     def __init__(
@@ -69,7 +71,9 @@ class Sampler:
         single: ArrayLike | None,
         names: Sequence[str] | None,
         function: str,
+        noise: float | None = None,
     ) -> None:
+        self.noise = noise
         self.function = function
         given = np.asarray(x)
         self.x = np.asarray(given, np.float64)
@@ -152,7 +156,7 @@ class Sampler:
         return values.reshape(len(points), -1).astype(np.float64)
 
     def first(self, order: int) -> Samples:
-        """Evaluate the function at the parameters, and on the first levels of each ladder for derivatives to `order`."""
+        """Evaluate the function at the parameters, and on the first levels of each ladder, for `order`."""
         every = np.full(self.x.size, fill_value=True)
         self._on_first = np.isin(np.arange(LEVELS), FIRST[order])
         at, points = self._places("", every, self._on_first)

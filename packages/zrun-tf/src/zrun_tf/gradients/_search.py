@@ -94,6 +94,7 @@ def _derive(
                 eps=sampler.eps,
                 searched_down=searched_down,
                 whole=whole,
+                noise=sampler.noise,
             )
         for derivative, block in zip(found, part, strict=True):
             for target, values in zip(derivative, block, strict=True):

@@ -130,7 +130,8 @@ def differences(xp: Any, order: int, f0: Any, fa: Any, fb: Any, at: Offsets) -> 
         wa, wb = -b / (a * (a - b)), a / (b * (a - b))
         amplification = xp.abs(wa) + xp.abs(wb) + xp.abs(wa + wb)
         return Differences(wa * da + wb * db, amplification, magnitude, slope, gap, usable)
-    amplification = 2.0 * (xp.abs(1.0 / a) + xp.abs(1.0 / b) + xp.abs(1.0 / a - 1.0 / b)) / xp.abs(a - b)
+    # Errors of the three values add up in squares: at worst to 4 / h², as a rule to less than this.
+    amplification = (xp.abs(1.0 / a) + xp.abs(1.0 / b) + xp.abs(1.0 / a - 1.0 / b)) / xp.abs(a - b)
     curvature = 2.0 * (da / a - db / b) / (a - b)
     smooth = xp.zeros_like(gap)
     return Differences(curvature, amplification, magnitude, slope / xp.abs(a), smooth, usable)
@@ -163,6 +164,7 @@ def derive(
     eps: float,
     searched_down: Any = False,
     whole: Any = False,
+    noise: float | None = None,
 ) -> list[Derivative]:
     """Derivatives of these orders, 1 or 2, with their errors; see `differences` and `tolerance_of` for the arguments.
 
@@ -188,6 +190,7 @@ def derive(
         tolerance=strict,
         quiet_tolerance=xp.where(whole, lenient, strict),
         searched_down=searched_down,
+        noise=noise,
     )
     tolerance = strict
     still = ~xp.any(at.wide & ((fa != f0) | (fb != f0)), axis=0)
