@@ -65,8 +65,9 @@ class StepMemory:
     def jacobian(self, evaluate: Evaluate, x: ArrayLike) -> NumericJacobian:
         """First derivatives.
 
-        The function is evaluated at `2 n + 3` points in one batch where steps are known, and otherwise as by
-        `numeric_jacobian`. Nearby, the relative error is about 1e-10.
+        The function is evaluated at `2 n + 3` points in one batch where steps are known. Otherwise it is at `6 n + 1`,
+        and at 2 more for each parameter for which these do not give a relative error of about 4e-10; then at 4 more,
+        and at 24 more, where there is still none. The relative error is about 1e-10 nearby.
 
         Args:
             evaluate: as for `numeric_jacobian`.
@@ -119,7 +120,7 @@ class StepMemory:
     def _learnt(self, sampler: Sampler) -> tuple[Derivative, Derivative]:
         """First and second derivatives from the ladder, which is then remembered."""
         self._known = None
-        (first,), groups = search(sampler, (1,))
+        (first,), groups = search(sampler, (1,), frugal=True)
         require_finite(sampler, first.value, groups)
         second = derive_samples(sampler, 2, groups)
         self._known = learn(sampler, groups, first, second)

@@ -9,7 +9,7 @@ import numpy as np
 from zrun_tf._errors import GradientError
 
 from ._arrays import NumpyArrays
-from ._stencil import FIRST, LEVELS, Offsets, ladder, offsets, steps
+from ._stencil import LEVELS, Offsets, ladder, offsets, steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -94,7 +94,6 @@ class Sampler:
         self.eps = float(np.finfo(np.float64).eps)
         self.out_shape: tuple[int, ...] = ()
         self.f0 = np.empty(0)
-        self._on_first = np.zeros(LEVELS, bool)
 
     def _checked_bounds(self, bounds: ArrayLike | None) -> tuple[Floats, Floats]:
         size = self.x.size
@@ -155,11 +154,11 @@ class Sampler:
         self.out_shape = values.shape[1:]
         return values.reshape(len(points), -1).astype(np.float64)
 
-    def first(self, order: int) -> Samples:
-        """Evaluate the function at the parameters, and on the first levels of each ladder, for `order`."""
-        every = np.full(self.x.size, fill_value=True)
-        self._on_first = np.isin(np.arange(LEVELS), FIRST[order])
-        at, points = self._places("", every, self._on_first)
+    def first(self, levels: range) -> Samples:
+        """Evaluate the function at the parameters, and on these levels of the ladder of each."""
+        due = np.zeros((LEVELS, self.x.size), bool)
+        due[levels] = True
+        at, points = self._places("", np.full(self.x.size, fill_value=True), due)
         values = self.values(np.concatenate([self.x[None, :], points]))
         self.f0 = values[0]
         if not np.isfinite(self.f0).all():
@@ -170,12 +169,22 @@ class Sampler:
             )
         return _sorted(np.arange(self.x.size), at, values[1:])
 
-    def rest(self, first: Samples, chosen: NDArray[np.bool_]) -> Samples:
-        """Evaluate the other levels of the ladder for the chosen parameters."""
-        at, points = self._places("", chosen, ~self._on_first)
-        other, first = _sorted(np.flatnonzero(chosen), at, self.values(points)), first.only(chosen)
-        fa, fb = (np.where(at.wide[:, :, None], new, old) for new, old in ((other.fa, first.fa), (other.fb, first.fb)))
-        return Samples(other.which, at._replace(wide=at.wide | first.at.wide), fa, fb)
+    def more(self, known: Samples, due: NDArray[np.bool_]) -> Samples:
+        """Evaluate further levels of ladders.
+
+        Args:
+            known: the samples there are.
+            due: which levels, of shape `(LEVELS, n)`.
+
+        Returns:
+            The samples of the parameters that have further levels.
+        """
+        chosen = due.any(axis=0)
+        known = known.only(chosen[known.which])
+        at, points = self._places("", chosen, due)
+        new = _sorted(known.which, at, self.values(points))
+        fa, fb = (np.where(at.wide[:, :, None], *pair) for pair in ((new.fa, known.fa), (new.fb, known.fb)))
+        return Samples(known.which, at._replace(wide=at.wide | known.at.wide), fa, fb)
 
     def search(self, base: Samples, up: NDArray[np.bool_], down: NDArray[np.bool_]) -> tuple[Samples, Samples]:
         """Evaluate more steps: larger ones for the parameters in `up`, smaller ones for those in `down`."""
@@ -195,7 +204,7 @@ class Sampler:
             every = offsets(NumpyArrays, self.x, self.plan, heights, self.rounded)
         at = Offsets(*(part[:, chosen] for part in every))
         if levels is not None:
-            at = at._replace(wide=at.wide & levels[:, None])
+            at = at._replace(wide=at.wide & levels[:, chosen])
         index = np.flatnonzero(chosen)
         level, column = np.nonzero(at.wide)
         points = np.repeat(self.x[None, :], 2 * len(level), axis=0)

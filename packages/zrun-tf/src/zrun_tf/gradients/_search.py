@@ -9,36 +9,62 @@ import numpy as np
 
 from ._arrays import NumpyArrays
 from ._extrapolate import Derivative
-from ._stencil import SEARCH, Offsets, derive
+from ._samples import Samples
+from ._stencil import FIRST, LEVELS, SEARCH, Offsets, derive, next_level
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ._samples import Sampler, Samples
+    from ._samples import Sampler
 
 # Entries of a level that are extrapolated at once: some 30 MB of temporary arrays.
 _BLOCK: Final = 4096
 _KINDS: Final = (float, float, bool, bool, float, float)
 
 
-def search(sampler: Sampler, orders: tuple[int, ...]) -> tuple[list[Derivative], list[Samples]]:
-    """Derivatives of these orders, of shape `(n, out)`, with more steps for the parameters that need them."""
-    first = sampler.first(max(orders))
-    found = _derive(sampler, orders, first)
-    missed, _ = _missed(found)
+def search(
+    sampler: Sampler, orders: tuple[int, ...], *, frugal: bool = False
+) -> tuple[list[Derivative], list[Samples]]:
+    """Derivatives of these orders, of shape `(n, out)`, with more steps for the parameters that need them.
+
+    Args:
+        sampler: the function and its parameters.
+        orders: 1, or 1 and 2.
+        frugal: try one more level before the whole ladder, which saves evaluations and takes another batch. The error
+            estimates are further off then.
+    """
+    size, levels = sampler.x.size, FIRST[max(orders)]
+    groups = [sampler.first(levels)]
+    found = _derive(sampler, orders, groups[0])
+    evaluated = np.isin(np.arange(LEVELS), levels)[:, None] & np.full(size, fill_value=True)
+    for whole in (False, True) if frugal else (True,):
+        missed, down = _missed(found)
+        if not missed.any():
+            return found, groups
+        # One more level is at the end where it helps.
+        place = np.where(down, next_level(levels, down=True), next_level(levels, down=False))
+        due = ~evaluated & (whole | (np.arange(LEVELS)[:, None] == place)) & missed
+        evaluated |= due
+        group = sampler.more(_joined(groups), due)
+        _improve(found, group, _derive(sampler, orders, group, whole=whole))
+        groups = [*(each.only(~missed[each.which]) for each in groups), group]
+    missed, down = _missed(found)
     if not missed.any():
-        return found, [first]
-    base = sampler.rest(first, missed)
-    _improve(found, base, _derive(sampler, orders, base, whole=True))
-    still, down = _missed(found)
-    if not still.any():
-        return found, [first.only(~missed), base]
-    groups = sampler.search(base, still & ~down, down)
-    for group, searched_down in zip(groups, (False, True), strict=True):
+        return found, groups
+    searched = sampler.search(_joined(groups), missed & ~down, down)
+    for group, searched_down in zip(searched, (False, True), strict=True):
         if group.which.size:
             more = _derive(sampler, orders, group, searched_down=searched_down)
             _improve(found, group, more, searched_up=not searched_down)
-    return found, [first.only(~missed), base.only(~still[base.which]), *groups]
+    return found, [*(each.only(~missed[each.which]) for each in groups), *searched]
+
+
+def _joined(groups: list[Samples]) -> Samples:
+    """The samples of all parameters, in order."""
+    order = np.argsort(np.concatenate([group.which for group in groups]))
+    at = Offsets(*(np.concatenate(parts, axis=1)[:, order] for parts in zip(*(g.at for g in groups), strict=True)))
+    fa, fb = (np.concatenate(parts, axis=1)[:, order] for parts in zip(*((g.fa, g.fb) for g in groups), strict=True))
+    return Samples(np.arange(order.size), at, fa, fb)
 
 
 def derive_samples(sampler: Sampler, order: int, groups: list[Samples]) -> Derivative:
