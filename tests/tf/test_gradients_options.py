@@ -60,9 +60,10 @@ def test_known_noise_gives_steps_that_respect_it(size):
     rng = np.random.default_rng(3)
     off, covered = [], []
     for x in rng.uniform(0.5, 2.0, 30):
-        found, error = zrun.gradient(
-            lambda x: np.float64(np.exp(x) + size * rng.normal()), x, autograd=False, noise=size, return_error=True
-        )
+        with np.errstate(over="ignore"):
+            found, error = zrun.gradient(
+                lambda x: np.float64(np.exp(x) + size * rng.normal()), x, autograd=False, noise=size, return_error=True
+            )
         off.append(abs(found - np.exp(x)) / size)
         covered.append(abs(found - np.exp(x)) <= error)
     assert np.mean(covered) >= 0.9
@@ -99,7 +100,7 @@ def test_a_hessian_from_gradients_has_the_accuracy_of_first_derivatives(given, w
 def test_a_function_without_second_automatic_derivatives_has_a_hessian_from_gradients():
     @tf.custom_gradient
     def once(x):
-        return x**3, lambda upstream: upstream * tf.numpy_function(lambda x: 3 * x**2, [x], F64)
+        return x**3, lambda upstream: upstream * tf.stop_gradient(3 * x**2)
 
     v = tf.Variable(2.0, dtype=F64)
     np.testing.assert_allclose(zrun.hessian(lambda: once(v), v, from_gradient=True), [[12.0]], rtol=1e-9)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 Numbers: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
+Mask: TypeAlias = "np.ndarray[Any, np.dtype[np.bool_]]"
 
 DTYPES: Final = ("float32", "float64")
 
@@ -175,7 +176,7 @@ class Problem:
             scale = [scale] * sum(self.sizes)
         return _numbers("scale", scale, (sum(self.sizes),), "one positive number for each element of params")
 
-    def flat_fixed(self, fixed: Any, *, known_shapes: bool) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    def flat_fixed(self, fixed: Any, *, known_shapes: bool) -> Mask:
         """`fixed` as a mask of shape `(n,)`; sets `held`, the parameters of which every element is fixed.
 
         Without `known_shapes`, the mask is empty where no element is fixed and shapes are not known.
@@ -184,7 +185,7 @@ class Problem:
             return np.zeros(sum(self.sizes) if known_shapes or self._known_shapes() else 0, bool)
         size = sum(self.sizes)
         if isinstance(fixed, Mapping):
-            mask = self._spread("fixed", fixed, missing=False) != 0.0
+            mask = np.asarray(self._spread("fixed", fixed, missing=False), bool)
         else:
             given = np.asarray(fixed)
             if given.dtype != np.bool_ or given.shape != (size,):
@@ -192,8 +193,8 @@ class Problem:
                     f"fixed must hold True or False for each element of params, a mask of shape ({size},), or be a "
                     f"mapping with keys of params; got {fixed!r}."
                 )
-            mask = given
-        if mask.all():
+            mask = np.asarray(given, bool)
+        if np.all(mask):
             raise GradientError(f"{self.what} of {self.name}: fixed holds every parameter; leave one free.")
         ends = np.cumsum(self.sizes)
         self.held = {place for place, part in enumerate(np.split(mask, ends[:-1])) if part.all()}
