@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from ._arrays import NumpyArrays
-from ._stencil import RATIO, Offsets, differences
+from ._extrapolate import RATIO
+from ._stencil import Offsets, differences
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

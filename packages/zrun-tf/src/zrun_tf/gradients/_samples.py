@@ -179,7 +179,7 @@ class Sampler:
         Returns:
             The samples of the parameters that have further levels.
         """
-        chosen = due.any(axis=0)
+        chosen = np.asarray(due.any(axis=0), bool)
         known = known.only(chosen[known.which])
         at, points = self._places("", chosen, due)
         new = _sorted(known.which, at, self.values(points))
