@@ -155,7 +155,7 @@ def numeric_hessian(
         >>> import numpy as np
         >>> found = numeric_hessian(lambda points: np.sin(points[:, 0]) * points[:, 1], [0.0, 2.0])
         >>> np.round(found.hessian, 6).tolist(), found.evaluations
-        ([[0.0, 1.0], [1.0, 0.0]], 19)
+        ([[0.0, 1.0], [1.0, 0.0]], 25)
     """
     sampler = Sampler(evaluate, x, bounds, scale, single, names, function, noise)
     (first, second), groups = search(sampler, (1, 2))
