@@ -15,6 +15,7 @@ Importing this package imports neither TensorFlow nor NumPy; the first use of on
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -108,6 +109,10 @@ def __getattr__(name: str) -> Any:
     home = _HOME.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if "numpy" not in sys.modules and not home.startswith(_CORE):
+        from ._early import import_numpy
+
+        import_numpy()
     value = globals()[name] = getattr(import_module(home), name)
     return value
 

@@ -21,7 +21,7 @@ import tensorflow as tf
 from ._graph import Graph, Traced, direct_is_allowed, is_small, to_input
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 # Where each symbol is in TensorFlow 2.16 to 2.21.
 _PLACES: Final = {
@@ -273,3 +273,33 @@ def _as_tensors(leaves: Sequence[Any], eager_tensor: Any, context: Any) -> list[
 
 
 DOUBLE: Final = tf.float64.as_datatype_enum
+
+
+def on_first_use(callback: Callable[[], None]) -> bool:
+    """Have a function called once, just before TensorFlow starts its runtime; False where that cannot be had."""
+    try:
+        runtime = _found["context"]()
+        start = runtime.ensure_initialized
+    except (AttributeError, TypeError):
+        return False
+
+    def first() -> Any:
+        if vars(runtime).pop("ensure_initialized", None) is first:
+            callback()
+        return start()
+
+    vars(runtime)["ensure_initialized"] = first
+    return True
+
+
+def runtime_state() -> tuple[bool, int, int] | None:
+    """Whether the runtime has started, and its thread counts as set (0: not set); None where that is not to be seen.
+
+    The public getters look for devices first, which takes time and may print.
+    """
+    try:
+        seen = vars(_found["context"]())
+        counts = [int(seen[f"_{pool}_op_parallelism_threads"] or 0) for pool in ("intra", "inter")]
+        return seen["_context_handle"] is not None, counts[0], counts[1]
+    except (KeyError, TypeError, ValueError):
+        return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from zrun_core._cpus import count_cpus
 from zrun_core._environment import cpus_from_environment
 from zrun_core._manager import UNSET, given_parts
 from zrun_core._manager import RunManager as CoreRunManager
@@ -12,8 +13,9 @@ from zrun_core._policy import Policy
 from zrun_core._scope import Using, default
 from zrun_core.errors import PolicyError, RuntimeStartedError, ZrunWarning
 
-from . import _leaves
+from . import _leaves, _threads
 from ._backend import TensorFlowBackend
+from ._forked import watch_forks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,6 +100,17 @@ class RunManager(CoreRunManager):
             )
         return Using(parts, self.backend.request_eager, self.backend.release_eager)
 
+    def cpu_report(self) -> str:
+        """Say how many CPUs there are and why, who has leased them, and which threads there are.
+
+        Returns:
+            Sentences: the count with its reasons, the leases, TensorFlow's thread counts and whether they hold already,
+            the threads of the process by pool (before TensorFlow started and now), and NumPy's BLAS.
+
+        Scope: process.
+        """
+        return f"{super().cpu_report()} {_threads.thread_report()}"
+
     def _function(self, body: Callable[P, R], **options: Any) -> CoreFunction[P, R]:
         from ._function import Function
 
@@ -105,9 +118,13 @@ class RunManager(CoreRunManager):
 
 
 def _follow_what_was_set() -> None:
-    """The default may say `graph=False` already, and `ZRUN_CPUS` how many threads there are to be."""
+    """The default may say `graph=False` already, and `ZRUN_CPUS` or a quota how many threads there are to be."""
     _backend.default_changed(Policy(), default())
+    watch_forks(_backend)
     if cpus_from_environment() is None:
+        # Of affinity TensorFlow knows itself.
+        if count_cpus().limited_by == "quota" and _threads.left_to_tensorflow() and not _threads.started():
+            run.set_n_cpu("auto")
         return
     try:
         run.set_n_cpu("auto")

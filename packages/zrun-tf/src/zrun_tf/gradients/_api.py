@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from zrun_core import _scope
 from zrun_tf._errors import GradientError
+from zrun_tf._forked import check_process
 
 from . import _auto, _numeric_way
 from ._options import NumericOptions
@@ -45,6 +46,7 @@ class Asked(NamedTuple):
 
 def asked_for(what: str, func: Any, params: Any, autograd: bool | None, unconnected: str, **numeric: Any) -> Asked:
     """The arguments that all functions share, checked; reads the policy, once."""
+    check_process()
     if autograd is not None and not isinstance(autograd, bool):
         raise GradientError(f"autograd must be True, False or None (as the policy says); got {autograd!r}.")
     if unconnected not in ("error", "zero"):

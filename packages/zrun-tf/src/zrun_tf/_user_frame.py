@@ -1,0 +1,39 @@
+"""The line of the user's program that led here."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+# Frames of these are how things work, not where they were asked for.
+_INSIDE = frozenset(
+    {"zrun_core", "zrun_tf", "zrun_compat", "tensorflow", "keras", "numpy", "importlib", "runpy", "threading", "click"}
+)
+
+
+def user_line() -> str:
+    """The innermost line outside of zrun and TensorFlow.
+
+    Returns:
+        Such as `"fit.py:12"`, with the file relative to the current folder where it lies below it; empty where there is
+        no such line.
+
+    Scope: thread (reads its stack).
+    """
+    frame = sys._getframe(1)
+    while frame is not None:
+        module = frame.f_globals.get("__name__") or ""
+        name = frame.f_code.co_filename
+        if module.partition(".")[0] not in _INSIDE and not name.startswith("<frozen"):
+            return f"{_short(name)}:{frame.f_lineno}"
+        frame = frame.f_back  # type: ignore[assignment]
+    return ""
+
+
+def _short(path: str) -> str:
+    try:
+        relative = os.path.relpath(path)
+    except (OSError, ValueError):
+        # The current folder is gone, or on another drive.
+        return path
+    return path if relative.startswith("..") or path.startswith("<") else relative
