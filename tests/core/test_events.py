@@ -60,7 +60,7 @@ def test_listening_is_known_by_event():
 def test_a_listener_does_nothing_until_it_is_entered():
     listener = listen(print)
     assert not listening()
-    assert repr(listener).startswith("listen(print, 'build', 'eager'")
+    assert repr(listener).startswith("listen(print, 'build', 'chunks', 'eager'")
 
 
 def test_a_listener_can_be_entered_again_and_hears_each_event_once():
@@ -164,6 +164,8 @@ def test_wrong_arguments_are_named(arguments, error, text):
         (Event("invalidate", "f", "tensor", "M.x changed"), "dropped a graph of f (tensor): M.x changed"),
         (Event("inline", "f", "tensor"), "inlined f (tensor)"),
         (Event("eager", "f", "tensor", "force_eager=True"), "ran eagerly f (tensor): force_eager=True"),
+        (Event("gradient", "f", "hessian", "numerical"), "differentiated f (hessian): numerical"),
+        (Event("chunks", "f", "loss", "3 chunks of 4 rows"), "went in chunks through f (loss): 3 chunks of 4 rows"),
     ],
 )
 def test_events_print_as_a_line(event, text):
@@ -203,12 +205,13 @@ def test_a_log_without_level_gets_nothing(caplog):
         ("retrace", ["retrace"]),
         ("build", ["build", "retrace"]),
         ("debug", ["build", "retrace", "eager"]),
-        ("all", ["build", "retrace", "hit", "eager"]),
+        ("all", ["build", "retrace", "hit", "eager", "gradient", "chunks"]),
         ("off", []),
     ],
 )
 def test_each_choice_prints_its_events(choice, shown, capsys, caplog):
     events = {"build": BUILD, "retrace": RETRACE, "hit": HIT, "eager": Event("eager", "f", "tensor")}
+    events |= {name: Event(name, "f", "loss") for name in ("gradient", "chunks")}
     configure_logging(choice)
     try:
         assert listening("hit") is (choice == "all")

@@ -1,8 +1,8 @@
 """What happens to graphs, as events: for callbacks, for counting traces, for the log.
 
 The cache emits `build`, `evict` and `invalidate`, and `hit` where a caller gets what another thread has built; the
-engine emits the other hits, `inline` and `eager`. Callbacks run in the thread that causes the event, never under a lock
-of zrun.
+engine emits the other hits, `inline` and `eager`; a backend's package emits `gradient` and `chunks`. Callbacks run in
+the thread that causes the event, never under a lock of zrun.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ._structure import KeyRow
 
-EventName = Literal["build", "hit", "evict", "invalidate", "inline", "eager", "fallback"]
+EventName = Literal["build", "hit", "evict", "invalidate", "inline", "eager", "fallback", "gradient", "chunks"]
 EVENT_NAMES: tuple[EventName, ...] = get_args(EventName)
 
 _VERBS = {
@@ -34,6 +34,8 @@ _VERBS = {
     "inline": "inlined",
     "eager": "ran eagerly",
     "fallback": "took another way for",
+    "gradient": "differentiated",
+    "chunks": "went in chunks through",
 }
 
 
@@ -44,14 +46,17 @@ class Event:
     Attributes:
         name: what happened. `build`: a graph was traced; `hit`: it was found; `evict`: it was dropped by a budget or
             cleared; `invalidate`: what it had read changed or died; `inline`: a call inside a trace; `eager`: a call
-            ran as Python; `fallback`: a derivative was computed in another way than the cheapest.
+            ran as Python; `fallback`: a derivative was computed in another way than the cheapest; `gradient`:
+            derivatives were computed; `chunks`: data were gone through in chunks.
         function: the qualified name of the function.
-        kind: its kind.
-        reason: why, in words; empty where there is nothing to say.
+        kind: its kind; of a `gradient` event, what was computed (`"gradient"`, `"hessian"`, ...).
+        reason: why, in words; empty where there is nothing to say. Of a `gradient` event, how: `"automatic"` or
+            `"numerical"`.
         seconds: what a build took; 0.0 for other events.
         rows: the key of a graph that was built, where its function describes keys.
         retrace: a build of a function that had been built before.
         owner: a number that tells apart functions of the same name; 0 where it is not known.
+        count: how many of them the event stands for: the chunks of a `chunks` event.
     """
 
     name: EventName
@@ -62,6 +67,7 @@ class Event:
     rows: tuple[KeyRow, ...] = ()
     retrace: bool = False
     owner: int = 0
+    count: int = 1
 
     def __str__(self) -> str:
         took = f" in {self.seconds:.3g} s" if self.name == "build" else ""
@@ -145,8 +151,8 @@ def listen(callback: Callable[[Event], Any], *names: EventName) -> Listener:
     Args:
         callback: called with the `Event`, in the thread that causes it, after every lock has been released. An
             exception it raises does not disturb the computation; it is reported as a `ZrunWarning`.
-        *names: which events: `"build"`, `"hit"`, `"evict"`, `"invalidate"`, `"inline"`, `"eager"`,
-            `"fallback"`; none means all.
+        *names: which events: `"build"`, `"hit"`, `"evict"`, `"invalidate"`, `"inline"`, `"eager"`, `"fallback"`,
+            `"gradient"`, `"chunks"`; none means all.
 
     Returns:
         A context manager. It can be entered again, also while it is open: the callback is called once per event until
@@ -240,7 +246,7 @@ def configure_logging(choice: str) -> None:
 
     Args:
         choice: `"retrace"` prints each time a function is traced again, and why; `"build"` every trace; `"debug"` every
-            event but cache hits; `"all"` these too; `"off"` undoes it. While it is on, the logger "zrun" lets
+            event that is not one of many calls; `"all"` these too; `"off"` undoes it. While it is on, the logger "zrun" lets
             everything through and passes nothing on to the root logger; `"off"` restores what it was.
 
     Raises:

@@ -15,7 +15,7 @@ _SHOWN: dict[str, frozenset[str]] = {
     "retrace": frozenset({"build"}),
     "build": frozenset({"build"}),
     # A line per call would bury everything else.
-    "debug": frozenset(EVENT_NAMES) - {"hit"},
+    "debug": frozenset(EVENT_NAMES) - {"hit", "gradient", "chunks"},
     "all": frozenset(EVENT_NAMES),
 }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from ._data import as_inputs, to_numpy
 from ._differences import by_differences
 from ._leaves import Rows
 from ._losses import LossFunctions, functions_of
+from ._noted import Evaluations
 from ._parameters import Parameters
 from .gradients._memory import StepMemory
 
@@ -60,7 +60,7 @@ class Objective:
         self._steps = StepMemory(params.names, functions.name)
         self.names = params.names
         self.x0 = params.start
-        self.evaluations: Counter[str] = Counter()
+        self.evaluations = Evaluations()
 
     @property
     def _parameters(self) -> dict[str, None]:
@@ -241,7 +241,7 @@ class Objective:
             self._kept = (None, {})
 
     def _compute(self, x: Vector, what: str, carried: Carried, *, autograd: bool) -> dict[str, Any]:
-        self.evaluations[what] += 1
+        self.evaluations.note(self._functions.name, what, autograd=autograd)
         if what != "value" and not autograd:
             return self._numeric(x, what, carried)
         result = self._functions.run(what, carried, x)

@@ -10,6 +10,7 @@ import tensorflow as tf
 from zrun_core import _scope
 from zrun_tf._errors import GradientError
 from zrun_tf._forked import check_process
+from zrun_tf._noted import note_gradient
 
 from . import _auto, _numeric_way
 from ._options import NumericOptions
@@ -64,6 +65,7 @@ def asked_for(what: str, func: Any, params: Any, autograd: bool | None, unconnec
         fixed=problem.flat_fixed(numeric["fixed"], known_shapes=not way),
         noise=None if noise is None else float(noise),
     )
+    note_gradient(problem.name, what, autograd=way)
     return Asked(problem, way, cast("Unconnected", unconnected), options)
 
 
