@@ -6,9 +6,7 @@ import os
 import sys
 
 # Frames of these are how things work, not where they were asked for.
-_INSIDE = frozenset(
-    {"zrun_core", "zrun_tf", "zrun_compat", "tensorflow", "keras", "numpy", "importlib", "runpy", "threading", "click"}
-)
+_INSIDE = sys.stdlib_module_names | {"zrun_core", "zrun_tf", "zrun_compat", "tensorflow", "keras", "numpy", "click"}
 
 
 def user_line() -> str:
@@ -22,10 +20,9 @@ def user_line() -> str:
     """
     frame = sys._getframe(1)
     while frame is not None:
-        module = frame.f_globals.get("__name__") or ""
-        name = frame.f_code.co_filename
-        if module.partition(".")[0] not in _INSIDE and not name.startswith("<frozen"):
-            return f"{_short(name)}:{frame.f_lineno}"
+        module = str(frame.f_globals.get("__name__"))
+        if module.partition(".")[0] not in _INSIDE:
+            return f"{_short(frame.f_code.co_filename)}:{frame.f_lineno}"
         frame = frame.f_back  # type: ignore[assignment]
     return ""
 

@@ -6,11 +6,33 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 __all__ = ["main"]
 
 _NEEDS_CLICK = "zrun: the command line needs click. Install it with: python -m pip install 'zrun-tf[{extra}]'\n"
+
+
+class Settings:
+    """What holds for every command.
+
+    Attributes:
+        debug: whether errors are shown with their traceback.
+    """
+
+    debug = False
+
+
+class HandOver(Exception):  # noqa: N818 - a signal to `main`
+    """Raised by a command that leaves the rest to something that is to run outside of click and of its handlers.
+
+    Args:
+        run: takes no arguments and does not return.
+    """
+
+    def __init__(self, run: Callable[[], object]) -> None:
+        super().__init__()
+        self.run = run
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -20,7 +42,8 @@ def main(args: Sequence[str] | None = None) -> None:
         args: the arguments; None: those of this process.
 
     Raises:
-        SystemExit: always: 0 done, 1 something fell short or failed, 2 wrong usage or a missing extra.
+        SystemExit: always: 0 done, 1 something fell short or failed, 2 wrong usage or a missing extra; after
+            `zrun run`, what the program exits with, or the program's own exception.
     """
     arguments = list(sys.argv[1:] if args is None else args)
     try:
@@ -31,11 +54,16 @@ def main(args: Sequence[str] | None = None) -> None:
     from ._commands import zrun
     from ._quiet import lenient_output
 
+    settings = Settings()
     try:
         with lenient_output():
-            zrun.main(arguments, prog_name="zrun")
+            zrun.main(arguments, prog_name="zrun", obj=settings)
+    except HandOver as signal:
+        run = signal.run
     except Exception as error:
-        if "--debug" in arguments:
+        if settings.debug:
             raise
         sys.stderr.write(f"zrun: {type(error).__name__}: {error}\nRun it again with --debug to see where.\n")
         raise SystemExit(1) from None
+    # Out here, where no handler of ours comes into the user's way.
+    run()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
-import os
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
 from zrun_core import __version__
 
+from ._command_bench import bench
+from ._command_info import info
+from ._command_run import run
+from ._options import debug_option, make_folder
 from ._quiet import quiet_tensorflow
 
 if TYPE_CHECKING:
@@ -21,16 +23,20 @@ if TYPE_CHECKING:
 _NEEDED = ("scipy", "rich")
 
 
-def _debug_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    # `main` reads it from the arguments, so that it also covers errors raised before the options are parsed.
-    return click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")(command)
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="zrun", message="%(prog)s %(version)s")
-@_debug_option
+@debug_option
 def zrun() -> None:
-    """Decide how numerical TensorFlow code runs: graph or eager, automatic or numerical derivatives."""
+    """Decide how numerical TensorFlow code runs: graph or eager, automatic or numerical derivatives.
+
+    Exit codes: 0 done, 1 something failed or fell short, 2 wrong usage; after 'zrun run' that of the program.
+
+    'zrun COMMAND --help' says more about each.
+    """
+
+
+for _command in (run, info, bench):
+    zrun.add_command(_command)
 
 
 def shipped_problems() -> list[str]:
@@ -91,7 +97,7 @@ def _picture_in(folder: Path) -> Path:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON, and nothing else.")
 @click.option("--no-picture", is_flag=True, help="Save no picture.")
-@_debug_option
+@debug_option
 def demo(problems: tuple[str, ...], folder: Path, as_json: bool, no_picture: bool) -> None:
     """Fit measured data and compare the result with what NIST certifies.
 

@@ -1,0 +1,218 @@
+"""Running a user's program with the record kept, and the reports made when it ends."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import time
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+from zrun_core._cpus import count_cpus
+from zrun_core._environment import cpu_limit
+
+from ._program import Program, ProgramError, run
+from ._recorder import Recorder, memory
+from ._watcher import Watcher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import CodeType, TracebackType
+
+    from ._record import Message, Record
+
+
+@dataclass(frozen=True)
+class Reports:
+    """Which reports are made at the end, and where.
+
+    Attributes:
+        html: absolute path of the page; None: none.
+        trace: absolute path of the file for Perfetto; None: none.
+        summary: whether a summary goes to standard error.
+    """
+
+    html: str | None = None
+    trace: str | None = None
+    summary: bool = True
+
+    def make(self, record: Record) -> None:
+        """Write them. What cannot be written is said on standard error, and the others are made all the same.
+
+        Args:
+            record: what was seen.
+        """
+        from ._html import write_page
+        from ._perfetto import write_trace
+        from ._summary import summarise
+        from ._text import print_summary
+
+        summary = summarise(record)
+        self._try("the page", lambda path: write_page(summary, path), self.html)
+        self._try("the trace", lambda path: write_trace(record, path), self.trace)
+        if self.summary:
+            self._try("the summary", lambda _: print_summary(summary, html=self.html, trace=self.trace), "")
+
+    @staticmethod
+    def _try(what: str, make: Callable[[str], None], path: str | None) -> None:
+        if path is None:
+            return
+        try:
+            make(path)
+        except Exception as error:  # noqa: BLE001 - the program has ended; its exit code is what counts
+            to = f" to {path}" if path else ""
+            _complain(f"zrun: {what} could not be written{to}: {type(error).__name__}: {error}\n")
+
+
+def _complain(text: str) -> None:
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except (OSError, ValueError, AttributeError):
+        # Nobody is there to read it.
+        return
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A program, and how it is to be run.
+
+    Attributes:
+        program: what is to be run.
+        environment: variables that are set for it.
+        reports: what is made at the end.
+        options: what was asked for, for the reports.
+    """
+
+    program: Program
+    environment: Mapping[str, str]
+    reports: Reports
+    options: Mapping[str, str]
+
+    def run(self) -> NoReturn:
+        """Run the program and end as it ends: its exit code, or its exception.
+
+        Raises:
+            SystemExit: the program has ended.
+
+        Scope: process. There is no way back.
+        """
+        os.environ.update(self.environment)
+        watcher = Watcher.start(self.reports)
+        recorder = Recorder(watcher.send)
+        outcome = _Outcome()
+        about = {"program": str(self.program), "options": dict(self.options), "began": time.time(), "pid": os.getpid()}
+        cpus = count_cpus(cpu_limit()).explain()
+        recorder.start({**about, "python": sys.executable, "folder": _folder(), "cpus": cpus})
+        # First in, last out: after everything that the program has do at its exit, and after its last thread.
+        atexit.register(_finish, recorder, watcher, self.reports, outcome)
+        code = None
+        try:
+            code, main = self.program.enter()
+            run(code, main)
+        except ProgramError as error:
+            self._give_up(recorder, watcher, error)
+        except BaseException as error:
+            outcome.note(error, code)
+            _hide_own_frames(error, code)
+            raise
+        raise SystemExit(0)
+
+    @staticmethod
+    def _give_up(recorder: Recorder, watcher: Watcher, error: ProgramError) -> NoReturn:
+        """There is nothing to run, and so nothing to report."""
+        atexit.unregister(_finish)
+        recorder.stop()
+        watcher.end()
+        _complain(f"zrun run: {error}\n")
+        raise SystemExit(2)
+
+
+class _Outcome:
+    """How the program ended."""
+
+    def __init__(self) -> None:
+        self.text = "ended normally"
+        self.failed = False
+
+    def note(self, error: BaseException, code: CodeType | None) -> None:
+        """Put what it raised into words."""
+        if isinstance(error, SystemExit):
+            status = error.code
+            self.failed = status not in (None, 0)
+            number = status if isinstance(status, int) else 1
+            self.text = f"ended with exit code {number}" if self.failed else "ended normally"
+            return
+        self.failed = True
+        where = _own_frames(error, code)
+        lines = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(where)]
+        at = f" at {lines[-1]}" if lines else ""
+        if isinstance(error, KeyboardInterrupt):
+            self.text = f"interrupted{at}"
+        else:
+            self.text = f"failed with {traceback.format_exception_only(type(error), error)[-1].strip()}{at}"
+
+
+def _own_frames(error: BaseException, code: CodeType | None) -> TracebackType | None:
+    """The traceback from the program's first line on."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code is not code:
+        trace = trace.tb_next
+    return trace
+
+
+def _hide_own_frames(error: BaseException, code: CodeType | None) -> None:
+    """Have the traceback printed as if Python had run the program itself."""
+    hook = sys.excepthook
+
+    def without_own_frames(kind: type[BaseException], value: BaseException, trace: TracebackType | None) -> None:
+        if value is error:
+            trace = _own_frames(error, code)
+            value = value.with_traceback(trace)
+        hook(kind, value, trace)
+
+    sys.excepthook = without_own_frames
+
+
+def _folder() -> str:
+    try:
+        return os.getcwd()  # noqa: PTH109
+    except OSError:
+        return ""
+
+
+def _finish(recorder: Recorder, watcher: Watcher, reports: Reports, outcome: _Outcome) -> None:
+    """Called by Python when the program has ended."""
+    if os.getpid() != watcher.pid:
+        # A child that was forked and came this far; the record is its parent's.
+        return
+    recorder.stop()
+    recorder.say(_end(recorder, outcome))
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError, AttributeError):
+        # Closed, or gone: Python says so itself where it matters.
+        pass
+    reports.make(recorder.record)
+    watcher.end()
+
+
+def _end(recorder: Recorder, outcome: _Outcome) -> Message:
+    from ._state import state
+
+    message: Message = {
+        "is": "end",
+        "seconds": recorder.now(),
+        "cpu_seconds": time.process_time(),
+        "peak_memory": memory()[1],
+        "outcome": outcome.text,
+        "failed": outcome.failed,
+        "state": None,
+    }
+    try:
+        message["state"] = state()
+    except Exception as error:  # noqa: BLE001 - the program has ended, and what it left may be anything
+        message["state_error"] = f"{type(error).__name__}: {error}"
+    return message
