@@ -18,7 +18,17 @@ ALLOWED = {"zrun_core": CORE, "zrun_tf": TENSORFLOW, "zrun_compat": TENSORFLOW |
 EXTRAS = {
     # rich asks an object for `__rich__`, so it is there when that runs.
     "zrun_core": {"pytest", "rich"},
-    "zrun_tf": {"click", "matplotlib", "rich", "scipy", "tqdm"},
+    "zrun_tf": {
+        "click",
+        "jacobi",
+        "matplotlib",
+        "numdifftools",
+        "packaging",
+        "rich",
+        "scipy",
+        "threadpoolctl",
+        "tqdm",
+    },
     "zrun_compat": {"click", "libcst", "tqdm"},
 }
 # Modules that only an extra makes usable: they may import it at the top.

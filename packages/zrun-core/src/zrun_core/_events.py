@@ -246,8 +246,9 @@ def configure_logging(choice: str) -> None:
 
     Args:
         choice: `"retrace"` prints each time a function is traced again, and why; `"build"` every trace; `"debug"` every
-            event that is not one of many calls; `"all"` these too; `"off"` undoes it. While it is on, the logger "zrun" lets
-            everything through and passes nothing on to the root logger; `"off"` restores what it was.
+            event but those of single calls (cache hits, derivatives, chunks); `"all"` these too; `"off"` undoes it.
+            While it is on, the logger "zrun" lets everything through and passes nothing on to the root logger; `"off"`
+            restores what it was.
 
     Raises:
         ValueError: `choice` is none of these.

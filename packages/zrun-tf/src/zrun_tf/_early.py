@@ -27,7 +27,7 @@ def import_numpy() -> None:
     added = [] if given else [name for name in BLAS_VARIABLES if name not in os.environ]
     os.environ.update(dict.fromkeys(added, str(count.count)))
     try:
-        import numpy  # noqa: F401 - for what happens when it is loaded
+        import numpy as np  # noqa: F401 - for what happens when it is loaded
     finally:
         for name in added:
             os.environ.pop(name, None)

@@ -12,7 +12,7 @@ import tensorflow as tf
 from zrun_core.errors import RuntimeStartedError
 
 from ._blas import blas_pools, limit_blas
-from ._dispatch import on_first_use
+from ._dispatch import on_first_use, runtime_state
 from ._thread_counts import OTHERS, by_pool, count_threads
 from ._user_frame import user_line
 
@@ -84,15 +84,24 @@ class ThreadReport:
 
 def started() -> bool:
     """Whether TensorFlow has started its thread pools. Scope: process."""
+    return _state()[0]
+
+
+def _state() -> tuple[bool, int, int]:
+    """Whether TensorFlow has started, and its thread counts as they were set; 0: they were not."""
+    return runtime_state() or _state_in_public()
+
+
+def _state_in_public() -> tuple[bool, int, int]:
     with _lock:
-        # Its public interface says so only by refusing a change.
-        was = _config.get_intra_op_parallelism_threads()
+        intra, inter = _config.get_intra_op_parallelism_threads(), _config.get_inter_op_parallelism_threads()
+        # The public interface tells whether it has started only by refusing a change.
         try:
-            _config.set_intra_op_parallelism_threads(was + 1)
-            _config.set_intra_op_parallelism_threads(was)
+            _config.set_intra_op_parallelism_threads(intra + 1)
+            _config.set_intra_op_parallelism_threads(intra)
         except RuntimeError:
-            return True
-        return False
+            return True, intra, inter
+        return False, intra, inter
 
 
 def effective_threads() -> tuple[int, int]:
@@ -100,7 +109,7 @@ def effective_threads() -> tuple[int, int]:
 
     Scope: process (reads only).
     """
-    intra, inter = _config.get_intra_op_parallelism_threads(), _config.get_inter_op_parallelism_threads()
+    _, intra, inter = _state()
     return intra or _own_choice("TF_NUM_INTRAOP_THREADS"), inter or _own_choice("TF_NUM_INTEROP_THREADS")
 
 
@@ -117,8 +126,7 @@ def _own_choice(variable: str) -> int:
 
 def left_to_tensorflow() -> bool:
     """Whether nobody has said how many threads there are to be. Scope: process (reads only)."""
-    set_here = _config.get_intra_op_parallelism_threads() or _config.get_inter_op_parallelism_threads()
-    return not set_here and not {"TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"} & set(os.environ)
+    return not any(_state()[1:]) and not {"TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"} & set(os.environ)
 
 
 def set_threads(intra: int | None, inter: int | None) -> None:

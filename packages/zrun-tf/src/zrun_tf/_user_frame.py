@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 # Frames of these are how things work, not where they were asked for.
 _INSIDE = sys.stdlib_module_names | {"zrun_core", "zrun_tf", "zrun_compat", "tensorflow", "keras", "numpy", "click"}
@@ -18,12 +22,12 @@ def user_line() -> str:
 
     Scope: thread (reads its stack).
     """
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         module = str(frame.f_globals.get("__name__"))
         if module.partition(".")[0] not in _INSIDE:
             return f"{_short(frame.f_code.co_filename)}:{frame.f_lineno}"
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return ""
 
 

@@ -64,9 +64,10 @@ def _repeated(call: Callable[[], Any]) -> tuple[Run, int]:
 def call_overhead() -> Case:
     """One call of a small function of three tensors and a float."""
 
-    def body(x: Any, y: Any, z: Any, scale: Any) -> Any:
+    def small(x: Any, y: Any, z: Any, scale: Any) -> Any:
         return tf.reduce_sum(x * y + z) * scale
 
+    body: Callable[..., Any] = small
     vectors = [tf.constant(np.linspace(0.0, 1.0, 10) + shift) for shift in range(3)]
     ours, theirs = zrun.function(body), tf.function(body)
     scale = tf.constant(2.0, tf.float64)

@@ -62,11 +62,12 @@ def page(summary: Summary) -> str:
     style, script = ((data / f"report.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
     title = escape(str(about.get("program", "a program")))
     began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(about["began"])) if "began" in about else ""
-    options = " ".join(f"{name} {shlex.quote(value)}" for name, value in about.get("options", {}).items())
+    options = "".join(f", {name} {shlex.quote(value)}" for name, value in about.get("options", {}).items())
+    where = f"Begun {began} in {about.get('folder', '')}{options}"
     body = [
         f"<h1>{title}</h1>",
         f'<p class="{"failed" if summary.failed else "muted"}">{escape(summary.outcome)}</p>',
-        f'<p class="muted">Begun {began} in {escape(about.get("folder", ""))}{escape(f", {options}" if options else "")}</p>',
+        f'<p class="muted">{escape(where)}</p>',
         _findings(summary),
         '<div class="tiles">',
         *map(_tile, facts(summary)),
@@ -129,7 +130,7 @@ def _table(name: str, caption: str, heads: Sequence[str], rows: Iterable[Sequenc
     )
     note = f"<caption>{escape(caption)}{escape(more)}</caption>" if caption or more else ""
     return (
-        f'<h2>{escape(name)}</h2><div class="scroll"><table class="sortable" id="{name.split()[0].lower()}">{note}'
+        f'<h2>{escape(name)}</h2><div class="scroll"><table class="sortable" id="{name.lower()}">{note}'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
@@ -157,14 +158,13 @@ def _causes(causes: Sequence[CauseRow]) -> str:
             _code(cause.function),
             _code(cause.argument),
             _Cell(
-                f'<div class="share"><i style="width: {100 * cause.times / most:.1f}%"></i><span>{cause.times}</span></div>',
+                f'<div class="share"><i style="width: {100 * cause.times / most:.1f}%"></i>'
+                f"<span>{cause.times}</span></div>",
                 cause.times,
                 number=True,
             ),
             _seconds(cause.seconds),
-            _Cell(
-                f"{escape(cause.first)}{f'<br>{escape(cause.last)}' if cause.last != cause.first else ''}", cause.last
-            ),
+            _Cell("<br>".join(escape(change) for change in dict.fromkeys((cause.first, cause.last))), cause.last),
             _text(cause.hint),
             _code(", ".join(cause.lines)),
         )

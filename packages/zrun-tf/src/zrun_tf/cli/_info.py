@@ -79,6 +79,7 @@ def _ask_tensorflow(found: Info) -> None:
     zrun_tf.run.n_cpu  # noqa: B018 - brings TensorFlow in, as a program would
 
     import tensorflow as tf
+
     from zrun_tf import _dispatch
 
     from ._state import threads_now

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
@@ -67,12 +68,10 @@ class Reports:
 
 
 def _complain(text: str) -> None:
-    try:
+    # Where nobody is there to read it, so be it.
+    with suppress(OSError, ValueError, AttributeError):
         sys.stderr.write(text)
         sys.stderr.flush()
-    except (OSError, ValueError, AttributeError):
-        # Nobody is there to read it.
-        return
 
 
 @dataclass(frozen=True)
@@ -190,11 +189,9 @@ def _finish(recorder: Recorder, watcher: Watcher, reports: Reports, outcome: _Ou
         return
     recorder.stop()
     recorder.say(_end(recorder, outcome))
-    try:
+    # Closed, or gone: Python says so itself where it matters.
+    with suppress(OSError, ValueError, AttributeError):
         sys.stdout.flush()
-    except (OSError, ValueError, AttributeError):
-        # Closed, or gone: Python says so itself where it matters.
-        pass
     reports.make(recorder.record)
     watcher.end()
 

@@ -22,13 +22,15 @@ _THREADS = (
 
 def installed_versions() -> dict[str, str]:
     """The versions of what is installed, without importing it."""
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    found = {name: _installed(name) for name in PACKAGES}
+    return {name: version for name, version in found.items() if version}
+
+
+def _installed(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def trouble_with_versions() -> list[str]:
@@ -50,13 +52,10 @@ def trouble_with_versions() -> list[str]:
                 continue
             if wanted.name not in ("numpy", "tensorflow", "keras") or (wanted.marker and not wanted.marker.evaluate()):
                 continue
-            try:
-                installed = metadata.version(wanted.name)
-            except metadata.PackageNotFoundError:
-                continue
-            if not wanted.specifier.contains(installed, prereleases=True):
+            installed = _installed(wanted.name)
+            if installed and not wanted.specifier.contains(installed, prereleases=True):
                 said.append(
-                    f"{owner} {metadata.version(owner)} needs {wanted.name}{wanted.specifier}, and {installed} is "
+                    f"{owner} {_installed(owner)} needs {wanted.name}{wanted.specifier}, and {installed} is "
                     f"installed. Install them together: python -m pip install {owner} '{wanted.name}{wanted.specifier}'"
                 )
     return said
@@ -77,7 +76,7 @@ def trouble_with_cpus(count: CpuCount) -> list[str]:
         first = text.partition(",")[0].strip()
         if not (first.isascii() and first.isdecimal() and int(first) > 0):
             said.append(
-                f"{name}={text!r} is not a number of threads, and is ignored by what reads it. Correct it or unset it."
+                f"{name}={text!r} is not a number of threads; what reads it ignores it. Correct it or unset it."
             )
         elif int(first) > count.count:
             said.append(
@@ -86,7 +85,7 @@ def trouble_with_cpus(count: CpuCount) -> list[str]:
             )
     if count.limited_by == "quota" and not {"OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"} & set(os.environ):
         said.append(
-            f"The quota of {count.quota:.3g} CPUs is one that NumPy's BLAS does not see: it starts a thread for each of the "
+            f"NumPy's BLAS does not see the quota of {count.quota:.3g} CPUs: it starts a thread for each of the "
             f"{count.affinity or count.machine} CPUs, unless zrun_tf is imported before NumPy. Start programs with "
             f"'zrun run', or set OPENBLAS_NUM_THREADS={count.count}."
         )
@@ -104,13 +103,13 @@ def trouble_with_tensorflow(threads: dict[str, Any], count: CpuCount, *, loaded:
     said = []
     if threads["started"]:
         said.append(
-            f"TensorFlow has started already ({threads['started_at']}), and its threads can no longer be set. Something "
-            f"that Python runs at start-up uses it: look for .pth files and sitecustomize in the environment."
+            f"TensorFlow has started already ({threads['started_at']}), and its threads can no longer be set. "
+            f"Something that Python runs at start-up uses it: look for .pth files and sitecustomize."
         )
     elif loaded:
         said.append(
-            "TensorFlow is imported by something that Python runs at start-up. Nothing is lost yet, but one operation "
-            "more there and its threads could no longer be set: look for .pth files and sitecustomize."
+            "TensorFlow is imported by something that Python runs at start-up. Nothing is lost yet, but with one "
+            "operation there its threads could no longer be set: look for .pth files and sitecustomize."
         )
     for name in ("intra", "inter"):
         if threads[name] > count.count:
@@ -119,10 +118,10 @@ def trouble_with_tensorflow(threads: dict[str, Any], count: CpuCount, *, loaded:
                 f"TensorFlow will run {threads[name]} threads {where} on {count.count} CPUs (limited by "
                 f"{count.limited_by}). Start programs with 'zrun run --cpus {count.count}'."
             )
-    for pool in threads["blas"] or ():
-        if pool["threads"] > count.count:
-            said.append(
-                f"NumPy's BLAS ({pool['library']}) uses {pool['threads']} threads on {count.count} CPUs (limited by "
-                f"{count.limited_by}). Start programs with 'zrun run --cpus {count.count}'."
-            )
+    said.extend(
+        f"NumPy's BLAS ({pool['library']}) uses {pool['threads']} threads on {count.count} CPUs (limited by "
+        f"{count.limited_by}). Start programs with 'zrun run --cpus {count.count}'."
+        for pool in threads["blas"] or ()
+        if pool["threads"] > count.count
+    )
     return said
