@@ -135,6 +135,7 @@ class _Outcome:
     def __init__(self) -> None:
         self.text = "ended normally"
         self.failed = False
+        self.interrupted = False
 
     def note(self, error: BaseException, code: CodeType | None) -> None:
         """Put what it raised into words."""
@@ -149,6 +150,7 @@ class _Outcome:
         lines = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(where)]
         at = f" at {lines[-1]}" if lines else ""
         if isinstance(error, KeyboardInterrupt):
+            self.interrupted = True
             self.text = f"interrupted{at}"
         else:
             self.text = f"failed with {traceback.format_exception_only(type(error), error)[-1].strip()}{at}"
@@ -194,6 +196,11 @@ def _finish(recorder: Recorder, watcher: Watcher, reports: Reports, outcome: _Ou
         sys.stdout.flush()
     reports.make(recorder.record)
     watcher.end()
+    if outcome.interrupted:
+        # After Ctrl-C Python ends itself by the signal, for the shell to see, unless a string was executed since then,
+        # as the modules that made the reports do when they are imported.
+        with suppress(KeyboardInterrupt):
+            exec("raise KeyboardInterrupt")
 
 
 def _end(recorder: Recorder, outcome: _Outcome) -> Message:
@@ -202,7 +209,7 @@ def _end(recorder: Recorder, outcome: _Outcome) -> Message:
     message: Message = {
         "is": "end",
         "seconds": recorder.now(),
-        "cpu_seconds": time.process_time(),
+        "cpu_seconds": time.process_time() - recorder.cpu_before,
         "peak_memory": memory()[1],
         "outcome": outcome.text,
         "failed": outcome.failed,

@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, SourceFileLoader, SourcelessFileLoader
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from types import CodeType
+
+
+T = TypeVar("T")
 
 
 class ProgramError(Exception):
@@ -78,20 +81,18 @@ class Program:
         importer = pkgutil.get_importer(self.name)
         if importer is not None:
             # A folder or a zip file with a __main__.py.
-            _set_first_path(self.name, always=True)
-            spec = importer.find_spec("__main__", None)
+            folder = os.path.abspath(self.name)  # noqa: PTH100 - as Python does
+            _set_first_path(folder, always=True)
+            spec = _not_none(pkgutil.get_importer(folder), folder).find_spec("__main__", None)
             if spec is None:
                 raise ProgramError(f"{self.name!r} has no __main__.py.")
             return _code_of(spec), spec, spec.origin or self.name
         _set_first_path(os.path.dirname(os.path.realpath(self.name)))  # noqa: PTH120 - as Python does
-        if self.name.endswith(".pyc"):
-            return (
-                _not_none(SourcelessFileLoader("__main__", self.name).get_code("__main__"), self.name),
-                None,
-                self.name,
-            )
-        with io.open_code(str(Path(self.name).absolute())) as file:
-            return compile(file.read(), self.name, "exec", dont_inherit=True), None, self.name
+        path = os.path.join(os.getcwd(), self.name)  # noqa: PTH109, PTH118 - Python leaves in what pathlib takes out
+        if path.endswith(".pyc"):
+            return _not_none(SourcelessFileLoader("__main__", path).get_code("__main__"), path), None, path
+        with io.open_code(path) as file:
+            return compile(file.read(), path, "exec", dont_inherit=True), None, path
 
     def _module(self) -> tuple[CodeType, ModuleSpec, str]:
         _set_first_path(os.getcwd())  # noqa: PTH109 - as Python does
@@ -133,7 +134,7 @@ def _code_of(spec: ModuleSpec) -> CodeType:
     return _not_none(loader.get_code(spec.name), spec.name)
 
 
-def _not_none(code: CodeType | None, name: str) -> CodeType:
+def _not_none(code: T | None, name: str) -> T:
     if code is None:
         raise ProgramError(f"{name} cannot be run: it has no Python code.")
     return code

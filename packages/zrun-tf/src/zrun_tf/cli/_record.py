@@ -97,6 +97,7 @@ class Record:
         peak_memory: most resident bytes so far; None where the platform does not tell.
         end: how it ended, with wall and CPU time in seconds and what was in force then; None before that, or if it
             ended without a word.
+        died_after: wall time in seconds of a program that ended without a word, about.
     """
 
     about: Message = field(default_factory=dict)
@@ -110,12 +111,15 @@ class Record:
     bin_seconds: float = BIN_SECONDS
     peak_memory: int | None = None
     end: Message | None = None
+    died_after: float | None = None
 
     @property
     def seconds(self) -> float:
         """Wall time of the program, so far as it is known."""
         if self.end is not None:
             return float(self.end["seconds"])
+        if self.died_after is not None:
+            return self.died_after
         return max([0.0, *(each.end for each in self.bins[-1:]), *(each.end for each in self.traces[-1:])])
 
     def apply(self, message: Message) -> None:

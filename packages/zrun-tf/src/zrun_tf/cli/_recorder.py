@@ -37,6 +37,7 @@ class Recorder:
     def __init__(self, send: Callable[[Message], None] = lambda _message: None) -> None:
         self.record = Record()
         self.began = time.perf_counter()
+        self.cpu_before = time.process_time()
         self._send = send
         self._lock = threading.RLock()
         self._pid = os.getpid()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _MOST_ROWS = 12
 _MOST_FINDINGS = 5
 _WIDTH = 100
+_ALWAYS = ("time", "traces")
 
 
 class Fact(NamedTuple):
@@ -77,12 +78,10 @@ def print_summary(summary: Summary, *, html: str | None, trace: str | None) -> N
         return
     console = Console(file=stream, highlight=False, width=None if stream.isatty() else _WIDTH)
     style = "bold red" if summary.failed else "bold"
-    console.print()
-    console.rule(
-        Text(f"zrun: {summary.record.about.get('program', 'the program')} {summary.outcome}", style), align="left"
-    )
+    console.print(Text(f"\nzrun: {summary.record.about.get('program', 'the program')} {summary.outcome}", style))
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for fact in facts(summary):
+    # Most programs have nothing to say on most of these.
+    for fact in (fact for fact in facts(summary) if fact.name in _ALWAYS or not fact.value.startswith("0")):
         table.add_row(Text(fact.name, "dim"), Text(str(fact)))
     console.print(table)
     if summary.functions:

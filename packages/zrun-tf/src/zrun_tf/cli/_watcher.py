@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,7 +94,8 @@ class Watcher:
         """Say that the reports are made, and let the watcher go."""
         if self._line is None:
             return
-        self._line.settimeout(_SECONDS_TO_DIE)
+        with suppress(OSError):
+            self._line.settimeout(_SECONDS_TO_DIE)
         self.send({"is": "done"})
         self._forget()
 
@@ -113,7 +115,9 @@ class Watcher:
         line, self._line = self._line, None
         self._pending.clear()
         if line is not None:
-            line.close()
+            # The program may have closed all files that it could find.
+            with suppress(OSError):
+                line.close()
 
 
 def watch(line: int, pid: int, **reports: Any) -> None:
@@ -137,26 +141,26 @@ def watch(line: int, pid: int, **reports: Any) -> None:
     if done or _lives(pid):
         # A program that closes all its files, as a daemon does, is not dead.
         return
+    record.died_after = max(0.0, time.time() - record.about["began"]) if record.about else 0.0
     from ._launch import Reports
 
     Reports(**reports).make(record)
 
 
 def _lives(pid: int) -> bool:
-    """Whether a process is still there a while after it closed its line."""
+    """Whether a process that closed its line is still at work."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+        # A process that ends gives up its memory before it closes its files.
+        return fields[0] not in "ZX" and int(fields[20]) > 0
+    except (OSError, ValueError, IndexError):
+        # It is gone already, or this system has no such file.
+        pass
     until = time.monotonic() + _SECONDS_TO_DIE
     while time.monotonic() < until:
         try:
             os.kill(pid, 0)
-            if (
-                Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[0]
-                == "Z"
-            ):
-                return False
-        except ProcessLookupError:
+        except OSError:
             return False
-        except (OSError, IndexError):
-            # It is somebody else's now, or there is no /proc.
-            pass
-        time.sleep(0.02)
+        time.sleep(0.05)
     return True
