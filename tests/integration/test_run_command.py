@@ -34,7 +34,7 @@ def environment(**more):
 
 def process(*args, **options):
     settings = {"capture_output": True, "text": True, "timeout": 120, "env": environment(), "check": False}
-    return subprocess.run([sys.executable, *map(str, args)], **(settings | options))
+    return subprocess.run([sys.executable, *map(str, args)], **(settings | options))  # noqa: PLW1510 - see settings
 
 
 def zrun(*args, **options):

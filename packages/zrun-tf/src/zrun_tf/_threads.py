@@ -70,7 +70,7 @@ class ThreadReport:
 
     def __str__(self) -> str:
         state = f"has started, {self.started_at}," if self.started else "has not started; it is set"
-        said = [f"TensorFlow {state} with {self.intra} threads within operations and {self.inter} between them."]
+        said = [f"TensorFlow {state} with {_some(self.intra)} within operations and {self.inter} between them."]
         if self.now is not None:
             pools = ", ".join(f"{number} {name}" for name, number in self.now.items())
             before = "" if self.before is None else f"{self.before} before TensorFlow started, "
@@ -80,6 +80,10 @@ class ThreadReport:
         else:
             said.extend(f"NumPy's BLAS ({pool.library}) uses {pool.threads}." for pool in self.blas)
         return " ".join(said)
+
+
+def _some(threads: int) -> str:
+    return f"{threads} thread{'' if threads == 1 else 's'}"
 
 
 def started() -> bool:
@@ -158,7 +162,7 @@ def _too_late(now: tuple[int, int], intra: int | None, inter: int | None) -> str
     wanted = (now[0] if intra is None else intra, now[1] if inter is None else inter)
     cpus = max(wanted)
     return (
-        f"TensorFlow had started already ({_start}) with {now[0]} threads within operations and {now[1]} between them, "
+        f"TensorFlow had started already ({_start}) with {_some(now[0])} within operations and {now[1]} between them, "
         f"and cannot change to {wanted[0]} and {wanted[1]}: it sizes its pools once, at its first operation. Start the "
         f"program with 'zrun run --cpus {cpus} ...' or with ZRUN_CPUS={cpus} in the environment, or call "
         f"run.set_n_cpu({cpus}) before the first TensorFlow operation."
