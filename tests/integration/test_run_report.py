@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import textwrap
+from html import unescape
 from html.parser import HTMLParser
 from itertools import pairwise
 from types import SimpleNamespace
@@ -107,7 +108,7 @@ def reported(tmp_path_factory):
 
 
 def plain(html):
-    return " ".join(re.sub(r"<[^>]+>", " ", html).split())
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", html)).split())
 
 
 def test_the_page_says_at_once_which_function_and_which_argument(reported):

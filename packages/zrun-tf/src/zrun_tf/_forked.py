@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from zrun_core.errors import RuntimeStartedError
 
-from ._dispatch import Graph
+from ._dispatch import direct
+from ._graph import Graph
 from ._threads import started
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def watch_forks(backend: TensorFlowBackend) -> None:
         if _Fork.started_before:
             _Fork.unusable = True
             # In place of what runs, so that a call costs nothing more where there was no fork.
+            direct.symbols = None
             Graph.__call__ = _refuse  # type: ignore[method-assign, assignment]
             vars(backend).update(is_tracing=_refuse, compile=_refuse)
 

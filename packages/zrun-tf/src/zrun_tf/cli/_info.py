@@ -88,8 +88,8 @@ def _ask_tensorflow(found: Info) -> None:
     for device in tf.config.list_physical_devices():
         found.devices.setdefault(device.device_type, []).append(device.name)
     found.threads = threads_now()
-    found.symbols = dict(getattr(_dispatch, "probe", dict)())
-    found.dispatch = getattr(_dispatch, "in_use", lambda: "public")()
+    found.symbols = dict(_dispatch.probe())
+    found.dispatch = _dispatch.in_use()
 
 
 def _plain(value: Any) -> Any:
