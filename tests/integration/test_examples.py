@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import runpy
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "docs" / "examples"
-TESTED = {"fit_csv.py", "fit_mass_peak.py"}
+TESTED = {"fit_csv.py", "fit_mass_peak.py", "toys_in_processes.py", "toys_in_threads.py"}
 
 
 @pytest.fixture
@@ -164,3 +165,16 @@ def test_fit_mass_peak_of_a_file(run, tmp_path):
     found = results(printed)
     for name, true in {"m_z": 91.0, "width": 2.5, "resolution": 1.2}.items():
         assert abs(found[name][0] - true) < 4 * found[name][1], name
+
+
+@pytest.mark.parametrize("script", ["toys_in_threads.py", "toys_in_processes.py"])
+def test_toys_on_a_pool_of_workers(script, tmp_path):
+    # In a process of its own: workers that are spawned import the script anew.
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / script)], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found = re.search(r"^24 toys .* on (\d+) CPUs: mean = (\S+), width = (\S+)$", done.stdout, re.MULTILINE)
+    # The mean of 24 toys of 2000 events each.
+    assert float(found[2]) == pytest.approx(3.0, abs=0.05)
+    assert float(found[3]) == pytest.approx(2.0, abs=0.05)

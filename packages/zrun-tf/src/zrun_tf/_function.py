@@ -57,6 +57,8 @@ class Function(CoreFunction[P, R]):
         # One long function, because what is called between two executions of a graph costs several times its length:
         # TensorFlow leaves little of it in the processor's caches.
         context = private.context()
+        # Another thread may be tracing the first graph; a tensor made before TensorFlow has started would crash.
+        context.ensure_initialized()
         state = private.state_of(context)
         eager_tensor = private.EagerTensor
         key: list[Any] = []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import sys
-import tempfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -44,6 +43,8 @@ def quiet_tensorflow() -> Iterator[None]:
     if os.environ.setdefault(_LOG_LEVEL, "2") == "0":
         yield
         return
+    import tempfile
+
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as caught:
