@@ -346,3 +346,12 @@ def test_help_loads_nothing_heavy(args):
     done = python("-c", script)
     assert (done.returncode, done.stderr) == (0, "loaded: ")
     assert "Usage: zrun" in done.stdout
+
+
+def test_a_terminal_without_unicode_gets_the_summary_too(tmp_path):
+    (tmp_path / "program.py").write_text(
+        "from zrun_core._events import Event, emit\nemit(Event('build', 'größe', 'loss', 'first call', 0.1))"
+    )
+    done = zrun("run", "program.py", cwd=tmp_path, env=environment(PYTHONIOENCODING="ascii:strict"))
+    assert "gr\\xf6\\xdfe" in done.stderr
+    assert "could not be written" not in done.stderr

@@ -452,3 +452,29 @@ def test_spawned_workers_have_no_more_threads_together_than_were_leased(tmp_path
     for pool in ("TensorFlow, within operations", "TensorFlow, between operations"):
         assert sum(pools[pool] for pools in by_process.values()) <= 4
         assert all(pools[pool] == 2 for pools in by_process.values())
+
+
+def test_threads_may_race_to_the_first_call():
+    # This used to crash: a tensor was made while another thread was still starting TensorFlow.
+    seen = program("""
+        import threading
+        import zrun_tf as zrun
+
+        @zrun.function
+        def work(x):
+            return x * x
+
+        start, results = threading.Barrier(8), []
+
+        def call(x):
+            start.wait()
+            results.append(float(work(x)))
+
+        workers = [threading.Thread(target=call, args=(float(x),)) for x in range(8)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        say(results=sorted(results))
+    """)
+    assert seen["results"] == [float(x * x) for x in range(8)]

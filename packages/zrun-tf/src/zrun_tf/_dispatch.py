@@ -277,10 +277,9 @@ DOUBLE: Final = tf.float64.as_datatype_enum
 
 def on_first_use(callback: Callable[[], None]) -> bool:
     """Have a function called once, just before TensorFlow starts its runtime; False where that cannot be had."""
-    try:
-        runtime = _found["context"]()
-        start = runtime.ensure_initialized
-    except (AttributeError, TypeError):
+    runtime = _found["context"] and _found["context"]()
+    start = getattr(runtime, "ensure_initialized", None)
+    if start is None:
         return False
 
     def first() -> Any:
@@ -293,13 +292,8 @@ def on_first_use(callback: Callable[[], None]) -> bool:
 
 
 def runtime_state() -> tuple[bool, int, int] | None:
-    """Whether the runtime has started, and its thread counts as set (0: not set); None where that is not to be seen.
-
-    The public getters look for devices first, which takes time and may print.
-    """
-    try:
-        seen = vars(_found["context"]())
-        counts = [int(seen[f"_{pool}_op_parallelism_threads"] or 0) for pool in ("intra", "inter")]
-        return seen["_context_handle"] is not None, counts[0], counts[1]
-    except (KeyError, TypeError, ValueError):
-        return None
+    """Whether TensorFlow has started, and its thread counts as set (0: not set); None where that is not to be seen."""
+    # The public getters look for devices first, which takes time and may print.
+    seen = vars(_found["context"]()) if _found["context"] else {}
+    counts = [seen.get(f"_{pool}_op_parallelism_threads", "") for pool in ("intra", "inter")]
+    return None if "" in counts else (seen.get("_context_handle") is not None, counts[0] or 0, counts[1] or 0)

@@ -131,7 +131,8 @@ def _code_of(spec: ModuleSpec) -> CodeType:
     loader: Any = spec.loader
     if not hasattr(loader, "get_code"):
         raise ProgramError(f"{spec.name} cannot be run: it is not a module of Python code.")
-    return _not_none(loader.get_code(spec.name), spec.name)
+    code: CodeType | None = loader.get_code(spec.name)
+    return _not_none(code, spec.name)
 
 
 def _not_none(code: T | None, name: str) -> T:

@@ -77,11 +77,23 @@ def print_summary(summary: Summary, *, html: str | None, trace: str | None) -> N
     if stream is None:
         return
     console = Console(file=stream, highlight=False, width=None if stream.isatty() else _WIDTH)
+    with console.capture() as captured:
+        _print(summary, console)
+        for what, path in (("Page", html), ("Trace for ui.perfetto.dev", trace)):
+            if path is not None:
+                console.print(Text(f"{what}: {path}"), soft_wrap=True)
+    # Names may hold what the terminal cannot show.
+    encoding = stream.encoding or "utf-8"
+    stream.write(captured.get().encode(encoding, "backslashreplace").decode(encoding))
+    stream.flush()
+
+
+def _print(summary: Summary, console: Console) -> None:
     style = "bold red" if summary.failed else "bold"
     console.print(Text(f"\nzrun: {summary.record.about.get('program', 'the program')} {summary.outcome}", style))
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     # Most programs have nothing to say on most of these.
-    for fact in (fact for fact in facts(summary) if fact.name in _ALWAYS or not fact.value.startswith("0")):
+    for fact in (fact for fact in facts(summary) if fact.name in _ALWAYS or fact.value not in ("0", "0 s")):
         table.add_row(Text(fact.name, "dim"), Text(str(fact)))
     console.print(table)
     if summary.functions:
@@ -92,9 +104,6 @@ def print_summary(summary: Summary, *, html: str | None, trace: str | None) -> N
         console.print(Text(f"! and {len(summary.findings) - _MOST_FINDINGS} more of the kind", "yellow"))
     if not summary.functions:
         console.print(Text("No function of zrun was called.", "dim"))
-    for what, path in (("Page", html), ("Trace for ui.perfetto.dev", trace)):
-        if path is not None:
-            console.print(Text(f"{what}: {path}"), soft_wrap=True)
 
 
 def _functions(summary: Summary) -> Table:
