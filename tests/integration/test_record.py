@@ -170,6 +170,8 @@ def test_a_long_run_takes_bounded_memory_and_makes_a_bounded_page(monkeypatch):
     summary = summarise(record)
     text = page(summary)
     assert len(text) < 2_000_000
+    # What is summed up counts them all.
+    assert sum(row.retraces for row in summary.functions) == sum(row.times for row in summary.causes) == 10_000
     assert "The first 1000 of 2000 rows." in text
     assert "8000 later ones were counted only." in text
     assert timeline(summary).count("<rect") < 5000

@@ -259,6 +259,7 @@ def test_a_report_that_cannot_be_written_in_the_end_changes_no_exit_code(tmp_pat
     assert "zrun: the page could not be written to" in done.stderr
     assert "FileNotFoundError" in done.stderr
     assert "Traceback" not in done.stderr
+    assert "Page: " not in done.stderr
     # The others are made all the same.
     assert json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
     assert "ended with exit code 4" in done.stderr

@@ -51,20 +51,23 @@ class Reports:
         from ._text import print_summary
 
         summary = summarise(record)
-        self._try("the page", lambda path: write_page(summary, path), self.html)
-        self._try("the trace", lambda path: write_trace(record, path), self.trace)
+        html = self._try("the page", lambda path: write_page(summary, path), self.html)
+        trace = self._try("the trace", lambda path: write_trace(record, path), self.trace)
         if self.summary:
-            self._try("the summary", lambda _: print_summary(summary, html=self.html, trace=self.trace), "")
+            self._try("the summary", lambda _: print_summary(summary, html=html, trace=trace), "")
 
     @staticmethod
-    def _try(what: str, make: Callable[[str], None], path: str | None) -> None:
+    def _try(what: str, make: Callable[[str], None], path: str | None) -> str | None:
+        """Make one; returns its path if that worked."""
         if path is None:
-            return
+            return None
         try:
             make(path)
         except Exception as error:  # noqa: BLE001 - the program has ended; its exit code is what counts
             to = f" to {path}" if path else ""
             _complain(f"zrun: {what} could not be written{to}: {type(error).__name__}: {error}\n")
+            return None
+        return path
 
 
 def _complain(text: str) -> None:

@@ -14,6 +14,7 @@ BIN_SECONDS = 0.25
 _MOST_BINS = 1200
 # Each trace is kept up to this many; later ones are counted only.
 MOST_TRACES = 20_000
+_MOST_LINES = 20
 
 Message = dict[str, Any]
 
@@ -67,6 +68,41 @@ class Trace:
 
 
 @dataclass
+class Traced:
+    """Traces summed up: those of one function, or those with one cause.
+
+    Attributes:
+        times: how many.
+        again: how many of them were not the first of their function.
+        seconds: what they took together.
+        lines: how often where in the program it was called, for the first `_MOST_LINES` such places.
+        first: how the argument changed the first time; empty for a function.
+        last: how it changed the last time.
+        hint: what to do about it.
+    """
+
+    times: int = 0
+    again: int = 0
+    seconds: float = 0.0
+    lines: Counter[str] = field(default_factory=Counter)
+    first: str = ""
+    last: str = ""
+    hint: str = ""
+
+    def add(self, trace: Trace, cause: Cause | None = None) -> None:
+        """Count a trace in."""
+        self.times += 1
+        self.again += trace.retrace
+        self.seconds += trace.seconds
+        if trace.line and (trace.line in self.lines or len(self.lines) < _MOST_LINES):
+            self.lines[trace.line] += 1
+        if cause is not None:
+            self.first = self.first or cause.change
+            self.last = cause.change
+            self.hint = cause.hint or self.hint
+
+
+@dataclass
 class Bin:
     """What was counted from `start` to `end`, in seconds since the program began.
 
@@ -89,6 +125,8 @@ class Record:
         about: the program and what it was started with.
         traces: each trace, in the order in which they ended, up to `MOST_TRACES`.
         further_traces: how many more there were.
+        functions: all of them, summed up by function.
+        causes: all of them, summed up by function and argument that changed.
         totals: how often, by event and function.
         kinds: the kind of each function.
         drops: why graphs were dropped, by function and reason.
@@ -103,6 +141,8 @@ class Record:
     about: Message = field(default_factory=dict)
     traces: list[Trace] = field(default_factory=list)
     further_traces: int = 0
+    functions: defaultdict[str, Traced] = field(default_factory=lambda: defaultdict(Traced))
+    causes: defaultdict[tuple[str, str], Traced] = field(default_factory=lambda: defaultdict(Traced))
     totals: Counter[tuple[str, str]] = field(default_factory=Counter)
     kinds: dict[str, str] = field(default_factory=dict)
     drops: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
@@ -141,6 +181,9 @@ class Record:
         trace = Trace(**fields, causes=causes)
         self.kinds.setdefault(trace.function, trace.kind)
         self.totals["build", trace.function] += 1
+        self.functions[trace.function].add(trace)
+        for cause in causes:
+            self.causes[trace.function, cause.argument].add(trace, cause)
         if len(self.traces) < MOST_TRACES:
             self.traces.append(trace)
         else:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from ._record import Traced
 
-    from ._record import Record, Trace
+if TYPE_CHECKING:
+    from ._record import Record
 
 # As many traces of one function within a short time make zrun warn.
 _MANY = 5
@@ -136,12 +136,9 @@ def summarise(record: Record) -> Summary:
     Returns:
         The summary.
     """
-    by_function: defaultdict[str, list[Trace]] = defaultdict(list)
-    for trace in record.traces:
-        by_function[trace.function].append(trace)
-    rows = [_row(name, kind, by_function[name], record) for name, kind in record.kinds.items()]
+    rows = [_row(name, kind, record) for name, kind in record.kinds.items()]
     rows.sort(key=lambda row: (-row.trace_seconds, row.function))
-    causes = _causes(record.traces)
+    causes = _causes(record)
     gradients: Counter[str] = Counter()
     for (_, _, how), number in record.gradients.items():
         gradients[how] += number
@@ -149,53 +146,48 @@ def summarise(record: Record) -> Summary:
     for (event, _), number in record.totals.items():
         totals[event] += number
     outcome, failed = (record.end["outcome"], record.end["failed"]) if record.end else (_WITHOUT_A_WORD, True)
-    findings = (*_on_retraces(rows, causes), *_on_anew(rows, by_function))
+    findings = (*_on_retraces(rows, causes), *_on_anew(rows))
     return Summary(record, outcome, failed, tuple(rows), causes, findings, dict(gradients), dict(totals))
 
 
-def _row(name: str, kind: str, traces: list[Trace], record: Record) -> FunctionRow:
+def _row(name: str, kind: str, record: Record) -> FunctionRow:
     count = {event: record.totals[event, name] for event in ("build", "hit", "eager", "inline", "evict", "invalidate")}
+    traced = record.functions.get(name, Traced())
     return FunctionRow(
         function=name,
         kind=kind,
         traces=count["build"],
-        retraces=sum(trace.retrace for trace in traces),
-        trace_seconds=sum(trace.seconds for trace in traces),
+        retraces=traced.again,
+        trace_seconds=traced.seconds,
         calls=count["build"] + count["hit"],
         hits=count["hit"],
         eager=count["eager"],
         inlined=count["inline"],
         evicted=count["evict"],
         dropped=count["invalidate"],
-        lines=_most_frequent(trace.line for trace in traces),
+        lines=_most_frequent(traced),
     )
 
 
-def _causes(traces: Iterable[Trace]) -> tuple[CauseRow, ...]:
-    found: defaultdict[tuple[str, str], list[Trace]] = defaultdict(list)
-    for trace in traces:
-        for cause in trace.causes:
-            found[trace.function, cause.argument].append(trace)
-    rows = []
-    for (function, argument), of_cause in found.items():
-        changes = [cause for trace in of_cause for cause in trace.causes if cause.argument == argument]
-        rows.append(
-            CauseRow(
-                function=function,
-                argument=argument,
-                times=len(of_cause),
-                seconds=sum(trace.seconds for trace in of_cause),
-                first=changes[0].change,
-                last=changes[-1].change,
-                hint=next((cause.hint for cause in reversed(changes) if cause.hint), ""),
-                lines=_most_frequent(trace.line for trace in of_cause),
-            )
+def _causes(record: Record) -> tuple[CauseRow, ...]:
+    rows = [
+        CauseRow(
+            function=function,
+            argument=argument,
+            times=traced.times,
+            seconds=traced.seconds,
+            first=traced.first,
+            last=traced.last,
+            hint=traced.hint,
+            lines=_most_frequent(traced),
         )
+        for (function, argument), traced in record.causes.items()
+    ]
     return tuple(sorted(rows, key=lambda row: (-row.times, -row.seconds)))
 
 
-def _most_frequent(lines: Iterable[str]) -> tuple[str, ...]:
-    return tuple(line for line, _ in Counter(line for line in lines if line).most_common(3))
+def _most_frequent(traced: Traced) -> tuple[str, ...]:
+    return tuple(line for line, _ in traced.lines.most_common(3))
 
 
 def _on_retraces(rows: list[FunctionRow], causes: tuple[CauseRow, ...]) -> list[Finding]:
@@ -216,14 +208,14 @@ def _on_retraces(rows: list[FunctionRow], causes: tuple[CauseRow, ...]) -> list[
     return found
 
 
-def _on_anew(rows: list[FunctionRow], by_function: dict[str, list[Trace]]) -> list[Finding]:
+def _on_anew(rows: list[FunctionRow]) -> list[Finding]:
     """One for each function that is decorated again and again, so that no graph is ever found."""
     found = []
     for row in rows:
-        owners = {trace.owner for trace in by_function[row.function]}
-        if len(owners) < _MANY:
+        functions = row.traces - row.retraces
+        if functions < _MANY:
             continue
-        headline = f"{row.function} was decorated anew {len(owners)} times, and traced each time"
+        headline = f"{row.function} was decorated anew {functions} times, and traced each time"
         hint = "decorate it once, outside of the loop or function that makes it"
         found.append(Finding(headline, _detail("no graph was found again", row.lines, row.trace_seconds, hint)))
     return found
