@@ -356,3 +356,17 @@ def test_a_terminal_without_unicode_gets_the_summary_too(tmp_path):
     done = zrun("run", "program.py", cwd=tmp_path, env=environment(PYTHONIOENCODING="ascii:strict"))
     assert "gr\\xf6\\xdfe" in done.stderr
     assert "could not be written" not in done.stderr
+
+
+@pytest.mark.parametrize("args", [["run", "program.py"], ["info"], ["bench"]])
+def test_a_missing_extra_is_named_before_anything_runs(args, tmp_path, monkeypatch, capsys):
+    from zrun_tf.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "program.py").write_text("raise SystemExit('it ran')")
+    monkeypatch.setitem(sys.modules, "rich", None)
+    with pytest.raises(SystemExit) as ended:
+        main(args)
+    said = " ".join(capsys.readouterr().err.split())
+    assert ended.value.code == 2
+    assert "needs rich. Install with: python -m pip install 'zrun-tf[" in said

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ._options import debug_option, make_folder
+from ._options import debug_option, make_folder, need
 from ._quiet import quiet_tensorflow
 
 CASES = ("call", "toys", "objective", "numerical")
@@ -41,11 +41,8 @@ def bench(cases: tuple[str, ...], quick: bool, plot: Path | None, as_json: bool)
         make_folder(plot.absolute().parent, "the picture", "'--plot'")
         if plot.suffix.lower() not in (".png", ".pdf", ".svg"):
             raise click.BadParameter(f"{plot.name!r} must end in .png, .pdf or .svg.", param_hint="'--plot'")
-        import importlib.util
-
-        if importlib.util.find_spec("matplotlib") is None:
-            msg = "--plot needs matplotlib. Install with: python -m pip install 'zrun-tf[demo]'"
-            raise click.UsageError(msg)
+        need("--plot", "demo", "matplotlib")
+    need("zrun bench", "demo", "rich", "scipy")
     with quiet_tensorflow():
         import tensorflow as tf
 

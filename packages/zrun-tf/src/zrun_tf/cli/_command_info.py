@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ._options import debug_option
+from ._options import debug_option, need
 from ._quiet import quiet_tensorflow
 
 
@@ -17,6 +17,7 @@ def info(as_json: bool, check: bool) -> None:
 
     The exit code is 0; with --check it is 1 if there is trouble.
     """
+    need("zrun info", "cli", "rich", "packaging")
     with quiet_tensorflow():
         from ._info import gather
 

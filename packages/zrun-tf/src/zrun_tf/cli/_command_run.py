@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from . import HandOver
-from ._options import debug_option, make_folder
+from ._options import debug_option, make_folder, need
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,6 +117,7 @@ def run(
 
     The exit code is that of the program; 2 if it could not be started.
     """
+    need("zrun run", "cli", "rich")
     from ._launch import Launch, Reports
     from ._program import Program, ProgramError
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import importlib.util
 from pathlib import Path
 
 import click
@@ -13,7 +12,7 @@ from zrun_core import __version__
 from ._command_bench import bench
 from ._command_info import info
 from ._command_run import run
-from ._options import debug_option, make_folder
+from ._options import debug_option, need
 from ._quiet import quiet_tensorflow
 
 if TYPE_CHECKING:
@@ -104,11 +103,7 @@ def demo(problems: tuple[str, ...], folder: Path, as_json: bool, no_picture: boo
     the comparison. The exit code is 0 if all parameters agree to at least 7 digits (5 with numerical derivatives), and
     1 otherwise.
     """
-    needed = _NEEDED if no_picture else (*_NEEDED, "matplotlib")
-    missing = [name for name in needed if importlib.util.find_spec(name) is None]
-    if missing:
-        msg = f"the demo needs {' and '.join(missing)}. Install with: python -m pip install 'zrun-tf[demo]'"
-        raise click.UsageError(msg)
+    need("the demo", "demo", *(_NEEDED if no_picture else (*_NEEDED, "matplotlib")))
     picture = None if no_picture else _picture_in(folder)
     with quiet_tensorflow():
         import tensorflow as tf

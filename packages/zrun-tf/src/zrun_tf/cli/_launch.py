@@ -45,6 +45,12 @@ class Reports:
         Args:
             record: what was seen.
         """
+        try:
+            self._make(record)
+        except Exception as error:  # noqa: BLE001 - the program has ended; its exit code is what counts
+            _complain(f"zrun: no report could be made: {type(error).__name__}: {error}\n")
+
+    def _make(self, record: Record) -> None:
         from ._html import write_page
         from ._perfetto import write_trace
         from ._summary import summarise

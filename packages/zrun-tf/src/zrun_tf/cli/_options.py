@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,23 @@ def debug_option(command: Callable[..., Any]) -> Callable[..., Any]:
         callback=_set_debug,
         help="Show the traceback of an error.",
     )(command)
+
+
+def need(what: str, extra: str, *packages: str) -> None:
+    """Raise unless packages of an extra are installed.
+
+    Args:
+        what: needs them, for the message.
+        extra: of zrun-tf that brings them.
+        *packages: their import names.
+
+    Raises:
+        click.UsageError: one is missing.
+    """
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        msg = f"{what} needs {' and '.join(missing)}. Install with: python -m pip install 'zrun-tf[{extra}]'"
+        raise click.UsageError(msg)
 
 
 def make_folder(folder: Path, what: str, option: str) -> None:
