@@ -12,11 +12,8 @@ from zrun_core import __version__
 from ._command_bench import bench
 from ._command_info import info
 from ._command_run import run
-from ._options import debug_option, need
+from ._options import debug_option, make_folder, need
 from ._quiet import quiet_tensorflow
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _NEEDED = ("scipy", "rich")
 
@@ -59,18 +56,13 @@ def _check_problems(_context: click.Context, _option: click.Parameter, names: tu
 
 def _picture_in(folder: Path) -> Path:
     """The picture's path; its folder is made."""
+    make_folder(folder, "the picture", "'--out'")
     picture = (folder / "zrun-demo.png").absolute()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        reason = None if os.access(folder, os.W_OK | os.X_OK) else "permission denied"
-    except FileExistsError:
-        reason = "that is a file"
-    except OSError as error:
-        reason = error.strerror
     if picture.is_dir():
-        reason = f"a folder has the name {picture.name} there"
-    if reason is not None:
-        msg = f"the picture cannot be saved in {str(folder)!r}: {reason}. Name a folder that you can write to."
+        msg = (
+            f"the picture cannot be saved in {str(folder)!r}: a folder has the name {picture.name} there. "
+            f"Name a folder that you can write to."
+        )
         raise click.BadParameter(msg, param_hint="'--out'")
     return picture
 

@@ -64,6 +64,8 @@ def make_folder(folder: Path, what: str, option: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         reason = None if os.access(folder, os.W_OK | os.X_OK) else "permission denied"
+    except FileExistsError:
+        reason = "that is a file"
     except OSError as error:
         reason = error.strerror
     if reason is not None:
