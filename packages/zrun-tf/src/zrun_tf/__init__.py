@@ -33,13 +33,20 @@ if TYPE_CHECKING:
     from zrun_core.errors import DoNotTrace as DoNotTrace
 
     from ._errors import GradientError as GradientError
+    from ._errors import GradientMismatchError as GradientMismatchError
+    from ._errors import PythonFunctionError as PythonFunctionError
     from ._errors import UnconnectedGradientError as UnconnectedGradientError
     from ._evaluate import eval_object as eval_object
     from ._objective import Objective as Objective
     from ._objective import objective as objective
+    from ._pyfunc import numpy_function as numpy_function
+    from ._pyfunc import py_function as py_function
     from ._run import RunManager as RunManager
     from ._run import function as function
     from ._run import run as run
+    from .gradients import GradientCheck as GradientCheck
+    from .gradients import assert_gradient as assert_gradient
+    from .gradients import check_gradient as check_gradient
     from .gradients import gradient as gradient
     from .gradients import hessian as hessian
     from .gradients import hessian_vector_product as hessian_vector_product
@@ -50,13 +57,18 @@ if TYPE_CHECKING:
 _CORE = "zrun_core"
 _HOME = {
     "DoNotTrace": "zrun_core.errors",
+    "GradientCheck": "zrun_tf.gradients",
     "GradientError": "zrun_tf._errors",
+    "GradientMismatchError": "zrun_tf._errors",
     "Objective": "zrun_tf._objective",
     "Policy": _CORE,
+    "PythonFunctionError": "zrun_tf._errors",
     "RunManager": "zrun_tf._run",
     "Static": _CORE,
     "UnconnectedGradientError": "zrun_tf._errors",
     "__version__": "zrun_core._version",
+    "assert_gradient": "zrun_tf.gradients",
+    "check_gradient": "zrun_tf.gradients",
     "errors": _CORE,
     "eval_object": "zrun_tf._evaluate",
     "function": "zrun_tf._run",
@@ -65,7 +77,9 @@ _HOME = {
     "hessian_vector_product": "zrun_tf.gradients",
     "invalidates": _CORE,
     "jacobian": "zrun_tf.gradients",
+    "numpy_function": "zrun_tf._pyfunc",
     "objective": "zrun_tf._objective",
+    "py_function": "zrun_tf._pyfunc",
     "register": _CORE,
     "run": "zrun_tf._run",
     "static": _CORE,
@@ -78,13 +92,18 @@ _HOME = {
 
 __all__ = [
     "DoNotTrace",
+    "GradientCheck",
     "GradientError",
+    "GradientMismatchError",
     "Objective",
     "Policy",
+    "PythonFunctionError",
     "RunManager",
     "Static",
     "UnconnectedGradientError",
     "__version__",
+    "assert_gradient",
+    "check_gradient",
     "errors",
     "eval_object",
     "function",
@@ -93,7 +112,9 @@ __all__ = [
     "hessian_vector_product",
     "invalidates",
     "jacobian",
+    "numpy_function",
     "objective",
+    "py_function",
     "register",
     "run",
     "static",

@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from ._graph import Graph, Traced, direct_is_allowed, is_small, to_input
+from ._python_errors import original
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -239,6 +240,8 @@ class DirectGraph(Graph):
             self._in_caller = False
             self._make_attributes(options)
             return self.execute(inputs[: len(inputs) - len(captured)], context)
+        if (own := original(error)) is not None:
+            raise own from error
         # Adds where in the user's code the operation stands.
         with private.interpolate(self._function):
             raise error from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zrun_core.errors import ZrunError
 
-__all__ = ["GradientError", "UnconnectedGradientError"]
+__all__ = ["GradientError", "GradientMismatchError", "PythonFunctionError", "UnconnectedGradientError"]
 
 
 class GradientError(ZrunError, ValueError):
@@ -13,3 +13,11 @@ class GradientError(ZrunError, ValueError):
 
 class UnconnectedGradientError(GradientError):
     """The function does not depend on a parameter, as far as TensorFlow can see; the message names the parameter."""
+
+
+class PythonFunctionError(ZrunError, ValueError):
+    """A function called by `numpy_function` or `py_function` was given or returned something that does not fit."""
+
+
+class GradientMismatchError(GradientError, AssertionError):
+    """Automatic and numerical derivatives disagree; the message has both, parameter by parameter."""

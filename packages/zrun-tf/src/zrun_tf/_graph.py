@@ -13,6 +13,7 @@ from zrun_core._structure import LeafNode, rebuild
 from zrun_core.errors import EnvironmentVariableError
 
 from ._leaves import Rows
+from ._python_errors import original
 from ._shadow import PYTHON_OPERATIONS
 
 if TYPE_CHECKING:
@@ -90,10 +91,16 @@ class Graph:
         if self._left:
             self._count()
         inputs = [to_input(leaf) for leaf in leaves]
-        if self._lock is None:
-            return self.finish(self._concrete(*inputs))
-        with self._lock:
-            return self.finish(self._concrete(*inputs))
+        try:
+            if self._lock is None:
+                return self.finish(self._concrete(*inputs))
+            with self._lock:
+                return self.finish(self._concrete(*inputs))
+        except tf.errors.OpError as error:
+            # What a Python function of the user raised comes out as it is.
+            if (own := original(error)) is None:
+                raise
+            raise own from error
 
     @property
     def compiled(self) -> bool:

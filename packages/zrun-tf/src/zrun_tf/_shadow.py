@@ -99,6 +99,11 @@ def tracing() -> Iterator[AfterTracing]:
         _asked.reset(token)
 
 
+def traced_here() -> AfterTracing | None:
+    """What has been asked for so far in the zrun function that is being traced here; None where none is."""
+    return _asked.get()
+
+
 def exchange(name: str, concrete: Any, variables: Iterable[tf.Variable], inputs: Iterable[Any]) -> list[tf.Variable]:
     """Have a concrete function read and set shadows where it captured these variables.
 
@@ -136,10 +141,17 @@ def exchange(name: str, concrete: Any, variables: Iterable[tf.Variable], inputs:
 
 
 def calls_python(concrete: Any) -> bool:
-    """Whether a concrete function, or one that it calls, runs Python code of the host."""
+    """Whether a concrete function, or one that it calls, runs Python code of the host that zrun knows nothing of.
+
+    What `numpy_function` and `py_function` of zrun run has inputs, and is refused if it reads a parameter besides.
+    """
     definition = concrete.graph.as_graph_def()
     nodes = chain(definition.node, *(function.node_def for function in definition.library.function))
-    return any(node.op in PYTHON_OPERATIONS for node in nodes)
+    calls = (node.name.rpartition("/")[2] for node in nodes if node.op in PYTHON_OPERATIONS)
+    return not all(name.startswith(OWN_OPERATION) for name in calls)
 
 
 PYTHON_OPERATIONS: Final = frozenset({"EagerPyFunc", "PyFunc", "PyFuncStateless"})
+
+OWN_OPERATION: Final = "zrun_python"
+"""How the operations are named with which zrun itself calls Python."""
