@@ -27,6 +27,12 @@ class MyError(Exception):
     """Nothing that TensorFlow knows."""
 
 
+class Opaque:
+    """An argument that is known by identity."""
+
+    __slots__ = ("__weakref__",)
+
+
 def failing(x):
     raise ERROR
 
@@ -71,6 +77,17 @@ def test_the_next_call_after_an_exception_works():
 def test_compiled_code_cannot_call_python_and_says_so(way):
     with pytest.raises(zrun.errors.IllegalInGraphError, match="numpy_function of sin is called in a function that is"):
         way(lambda x: zrun.numpy_function(np.sin, [x]))(constant(1.0))
+
+
+def test_so_does_a_policy_that_compiles_a_graph_when_it_is_called_often():
+    hidden = Opaque()
+    compute = zrun.function(lambda x, _: zrun.numpy_function(np.sin, [x]), kind="loss")
+    with (
+        zrun.run.using(jit=True),
+        pytest.raises(zrun.errors.IllegalInGraphError, match="compiled code cannot call Python"),
+    ):
+        compute(constant(1.0), hidden)
+    assert float(compute(constant(1.0), hidden)) == np.sin(1.0)
 
 
 # -- policies and threads ----------------------------------------------------------------------------------------------

@@ -77,6 +77,7 @@ class TensorFlowBackend:
         function = tf.function(traced, autograph=False, jit_compile=at_once or None)
         try:
             with tracing() as asked:
+                asked.compiled = bool(build.jit)
                 concrete = function.get_concrete_function(*map(_spec, build.leaves))
         except tf.errors.OperatorNotAllowedInGraphError as error:
             note_missing_conversion(error, build.body)

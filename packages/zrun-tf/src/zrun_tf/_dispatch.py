@@ -232,6 +232,9 @@ class DirectGraph(Graph):
             return private.run(context._handle, device, name, inputs, attributes, outputs)  # type: ignore[no-any-return]
         except private.Status as status:
             error = private.as_error(status)
+        except tf.errors.OpError as failed:
+            # An error of a Python operation comes as it is.
+            error = failed
         finally:
             if lock is not None:
                 lock.release()

@@ -28,11 +28,13 @@ class AfterTracing:
     Attributes:
         variables: those the graph is to set shadows of.
         callbacks: called with the concrete function.
+        compiled: whether XLA is to compile the graph, now or later.
     """
 
     def __init__(self) -> None:
         self.variables: list[tf.Variable] = []
         self.callbacks: list[Callable[[Any], None]] = []
+        self.compiled = False
 
 
 _asked: ContextVar[AfterTracing | None] = ContextVar("zrun_after_tracing", default=None)

@@ -139,6 +139,9 @@ def _keep(held: GraphBlock) -> None:
 
 def is_compiled() -> bool:
     """Whether the graph that is being built is for XLA."""
+    traced = traced_here()
+    if traced is not None and traced.compiled:
+        return True
     graph = tf.compat.v1.get_default_graph()
     found = getattr(graph, "zrun_compiled", None)
     if found is None:

@@ -83,7 +83,7 @@ def check_gradient(
             "check_gradient compares numbers, and there are none while a graph is being built. Call it outside."
         )
     for name, value in (("rtol", rtol), ("atol", atol)):
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < np.inf:
+        if type(value) not in (int, float) or not 0 <= value < np.inf:
             raise GradientError(f"{name} must be a number of at least 0; got {value!r}.")
     case = _case(func, params, bounds, scale)
     rows = list(_compared(case.names, case.jacobian(), rtol, atol))
@@ -123,7 +123,7 @@ def assert_gradient(
         >>> zrun.assert_gradient(lambda x: tf.reduce_sum(tf.sin(x)), tf.constant([1.0, 2.0], tf.float64), hessian=True)
     """
     options = {"rtol": rtol, "atol": atol, "bounds": bounds, "scale": scale}
-    check_gradient(func, params, hessian=hessian, **options).raise_if_wrong()  # type: ignore[arg-type]
+    check_gradient(func, params, hessian=hessian, **options).raise_if_wrong()
 
 
 class _Case:
