@@ -24,6 +24,7 @@ EXTRAS = {
         "matplotlib",
         "numdifftools",
         "packaging",
+        "pyarrow",
         "rich",
         "scipy",
         "threadpoolctl",

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from zrun_core._version import __version__ as __version__
     from zrun_core.errors import DoNotTrace as DoNotTrace
 
+    from ._chunked import chunked_map as chunked_map
+    from ._chunked import chunked_sum as chunked_sum
     from ._errors import GradientError as GradientError
     from ._errors import GradientMismatchError as GradientMismatchError
     from ._errors import PythonFunctionError as PythonFunctionError
@@ -69,6 +71,8 @@ _HOME = {
     "__version__": "zrun_core._version",
     "assert_gradient": "zrun_tf.gradients",
     "check_gradient": "zrun_tf.gradients",
+    "chunked_map": "zrun_tf._chunked",
+    "chunked_sum": "zrun_tf._chunked",
     "errors": _CORE,
     "eval_object": "zrun_tf._evaluate",
     "function": "zrun_tf._run",
@@ -104,6 +108,8 @@ __all__ = [
     "__version__",
     "assert_gradient",
     "check_gradient",
+    "chunked_map",
+    "chunked_sum",
     "errors",
     "eval_object",
     "function",

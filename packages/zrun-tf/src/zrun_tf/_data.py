@@ -21,12 +21,12 @@ def as_inputs(data: dict[str, Any]) -> dict[str, Any]:
     """
     inputs = {}
     for name, value in data.items():
-        flat = flatten(_as_array(name, value), name=name)
+        flat = flatten(as_array(name, value), name=name)
         inputs[name] = flat.rebuild([_as_tensor(name, leaf) for leaf in flat.leaves])
     return inputs
 
 
-def _as_array(name: str, value: Any) -> Any:
+def as_array(name: str, value: Any) -> Any:
     """Lists of numbers, and columns of a table, are data like an array, not as many inputs."""
     if isinstance(value, Iterator):
         raise TypeError(

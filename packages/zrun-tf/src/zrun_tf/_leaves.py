@@ -70,6 +70,12 @@ class Rows(NamedTuple):
     tensor: tf.Tensor
 
 
+class ChunkRows(Rows):
+    """Rows of a chunk, which a loop over blocks cuts further."""
+
+    __slots__ = ()
+
+
 def _visit_rows(value: Rows, into: Flattening) -> Key:
     return into.leaf(value, (TENSOR, value.tensor.dtype, (None, *value.tensor.shape[1:])))
 
@@ -110,6 +116,7 @@ def register() -> None:
     add_visitor(np.ndarray, _visit_array)
     add_visitor(np.generic, _visit_array)
     add_visitor(Rows, _visit_rows)
+    add_visitor(ChunkRows, _visit_rows)
     # In results of a trace.
     add_visitor(FloatInput, _visit_float_input)
     for cls in (np.float64, np.complex128):

@@ -21,6 +21,7 @@ from zrun_core._structure import (
 
 from ._autograph import leave_alone
 from ._carried import Carried, state_of
+from ._data import as_inputs
 from ._parameters import Bound
 from ._problem import COMPILED_BATCH, COMPUTE, Problem
 from ._run import run as manager
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     import tensorflow as tf
 
+    from zrun_core._policy import Chunksize
     from zrun_core._structure import Key, Rebuilding
 
     from ._function import Function
@@ -83,6 +85,10 @@ class LossFunctions:
         self._functions: dict[str, Function[..., Any]] = {}
         self._others: list[ref[tf.Variable]] = []
 
+    def inputs(self, data: dict[str, Any]) -> dict[str, Any]:
+        """The data as `Carried` takes them."""
+        return as_inputs(data)
+
     def run(self, what: str, carried: Carried, x: Any) -> Any:
         """Compute `"value"`, `"gradient"`, `"jacobian"`, `"hessian"` or, for `Rows` of points, `"batch"`.
 
@@ -131,8 +137,17 @@ class LossFunctions:
 _known: WeakKeyDictionary[Any, LossFunctions] = WeakKeyDictionary()
 
 
-def functions_of(loss: Callable[..., Any]) -> LossFunctions:
-    """The functions of a loss: one set for each Python function, shared by the objects it is a method of."""
+def functions_of(loss: Callable[..., Any], chunksize: Chunksize = None) -> LossFunctions:
+    """The functions of a loss: one set for each Python function, shared by the objects it is a method of.
+
+    Args:
+        loss: the loss.
+        chunksize: rows of the data that it is given at once, or `"auto"`; None: all of them.
+    """
+    if chunksize is not None:
+        from ._chunked_objective import ChunkedFunctions
+
+        return ChunkedFunctions(loss, chunksize)
     function = getattr(loss, "__func__", loss)
     try:
         found = _known.get(function)

@@ -11,7 +11,7 @@ from zrun_core._scope import current
 from zrun_core.errors import IllegalInGraphError
 
 from ._carried import Carried
-from ._data import as_inputs, to_numpy
+from ._data import to_numpy
 from ._differences import by_differences
 from ._leaves import Rows
 from ._losses import LossFunctions, functions_of
@@ -21,6 +21,8 @@ from .gradients._memory import StepMemory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from zrun_core._policy import Chunksize
 
     Vector = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -170,7 +172,7 @@ class Objective:
                 f"with_data takes the data given to objective by name ({', '.join(self._data) or 'none'}); "
                 f"got {', '.join(map(repr, unknown)) or 'nothing'}."
             )
-        other = Objective(self._loss, self._params, {**self._data, **as_inputs(data)}, self._functions)
+        other = Objective(self._loss, self._params, {**self._data, **self._functions.inputs(data)}, self._functions)
         other._steps = self._steps.copy()
         return other
 
@@ -259,7 +261,7 @@ class Objective:
         return by_differences(what, self._functions.name, self._steps, evaluate, x, lambda: self.value(x))
 
 
-def objective(loss: Callable[..., Any], params: Any, /, **data: Any) -> Objective:
+def objective(loss: Callable[..., Any], params: Any, /, *, chunksize: Chunksize = None, **data: Any) -> Objective:
     """Make a loss ready for a minimiser.
 
     Args:
@@ -267,6 +269,8 @@ def objective(loss: Callable[..., Any], params: Any, /, **data: Any) -> Objectiv
         params: a list of variables that `loss()` reads; or a mapping name -> start value, and `loss(**params)` is
             called; or a vector of start values of shape `(n,)`, and `loss(x)` is called. Parameters reach the loss as
             float64 tensors (variables keep their dtype).
+        chunksize: rows that the loss is given at once, or `"auto"`, and its results are added up. Every array in
+            `data` is cut along its first axis; mapped files and batches may be given, as to `chunked_sum`. None: all.
         **data: further arguments of the loss, passed by name. Arrays and floats in them are inputs of the graph and
             are copied here; a list of numbers becomes a float64 vector.
 
@@ -294,4 +298,5 @@ def objective(loss: Callable[..., Any], params: Any, /, **data: Any) -> Objectiv
         )
     parameters = Parameters(params)
     parameters.bound.check_call(loss, data)
-    return Objective(loss, parameters, as_inputs(data), functions_of(loss))
+    functions = functions_of(loss, chunksize)
+    return Objective(loss, parameters, functions.inputs(data), functions)

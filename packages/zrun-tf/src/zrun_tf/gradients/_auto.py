@@ -12,6 +12,8 @@ import tensorflow as tf
 
 from zrun_tf._errors import GradientError, UnconnectedGradientError
 
+from ._wanted import wanted
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import TypeAlias
@@ -67,7 +69,11 @@ def _described(value: Any) -> str:
 
 
 def _traced_value(problem: Problem, *, scalar: bool, unconnected: Unconnected) -> tf.Tensor:
-    value = checked_value(problem, problem.call(problem.sources), scalar=scalar)
+    token = wanted.set(scalar)
+    try:
+        value = checked_value(problem, problem.call(problem.sources), scalar=scalar)
+    finally:
+        wanted.reset(token)
     if not isinstance(value, tf.Tensor):
         if unconnected == "error":
             raise UnconnectedGradientError(

@@ -1,0 +1,202 @@
+"""Chunks spread over threads: as many as CPUs can be leased, while the calling thread reads the chunks that follow."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from zrun_core._scope import bind
+from zrun_core.errors import CpuLeaseTimeoutError
+
+from ._run import run as manager
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from ._chunked_progress import Progress
+
+# Threads wait for work most of the time; how many work at once is a matter of leases.
+_MOST_THREADS: Final = 64
+
+_pool: ThreadPoolExecutor | None = None
+_pool_lock = threading.Lock()
+_here = threading.local()
+
+
+def _threads() -> ThreadPoolExecutor:
+    global _pool  # noqa: PLW0603 - one pool per process, made late
+    with _pool_lock:
+        if _pool is None:
+            _pool = ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="zrun-chunks")
+        return _pool
+
+
+def _forget_pool() -> None:
+    # The threads of the parent do not exist in a forked process.
+    global _pool, _pool_lock
+    _pool, _pool_lock = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_pool)
+
+
+@contextmanager
+def leased(most: int) -> Iterator[int]:
+    """Lease CPUs without waiting; where none is free, the caller's own counts as one.
+
+    Args:
+        most: how many can be used.
+    """
+    if most <= 1:
+        yield 1
+        return
+    lease = manager.acquire_cpu(most, timeout=0)
+    try:
+        cpus = lease.__enter__()
+    except CpuLeaseTimeoutError:
+        yield 1
+        return
+    try:
+        yield int(cpus)
+    finally:
+        lease.__exit__(None, None, None)
+
+
+def elsewhere(function: Callable[[], Any]) -> Any:
+    """Run a function where no tape of the calling thread sees it."""
+    if getattr(_here, "works", False):
+        return function()
+    return _threads().submit(bind(_marked(function))).result()
+
+
+def _marked(function: Callable[..., Any]) -> Callable[..., Any]:
+    def marked(*args: Any) -> Any:
+        before = getattr(_here, "works", False)
+        _here.works = True
+        try:
+            return function(*args)
+        finally:
+            _here.works = before
+
+    return marked
+
+
+def in_order(
+    what: str,
+    chunks: Iterable[list[Any]],
+    work: Callable[[list[Any]], Any],
+    use: Callable[[Any], None],
+    n_workers: int,
+    progress: Progress,
+) -> None:
+    """Work on chunks in threads, and use the results in the order of the chunks.
+
+    Args:
+        what: what is computed, for messages.
+        chunks: read in the calling thread, a few ahead of the work.
+        work: called with a chunk in some thread, under the caller's policy.
+        use: called with each result, in the calling thread.
+        n_workers: threads.
+        progress: is told the rows that are done.
+
+    Raises:
+        KeyboardInterrupt: the user pressed Ctrl-C; no chunk is under work any more, and the message says how many were
+            done. Any other exception of `chunks` or `work` passes through, once the others have stopped.
+    """
+    if getattr(_here, "works", False):
+        # Called by a user's function while it works on a chunk: this thread is one of those already.
+        for chunk in chunks:
+            use(work(chunk))
+        return
+    crew = _Crew(work, n_workers)
+    try:
+        for chunk in chunks:
+            crew.put(chunk)
+            for rows, result in crew.finished():
+                use(result)
+                progress.advance(rows)
+            if crew.failed:
+                break
+        crew.close()
+        while not crew.join(timeout=progress.interval):
+            progress.show()
+        for rows, result in crew.finished():
+            use(result)
+            progress.advance(rows)
+    except KeyboardInterrupt:
+        crew.stop()
+        for rows, _ in crew.finished():
+            progress.advance(rows)
+        raise KeyboardInterrupt(f"{what} was stopped {progress.text()}") from None
+    except BaseException:
+        crew.stop()
+        raise
+    finally:
+        progress.close()
+    crew.reraise()
+
+
+class _Crew:
+    """Threads that take chunks from a queue until they are told to stop."""
+
+    def __init__(self, work: Callable[[list[Any]], Any], n_workers: int) -> None:
+        self._todo: queue.Queue[tuple[int, list[Any]] | None] = queue.Queue(maxsize=n_workers)
+        self._done: dict[int, tuple[int, Any]] = {}
+        self._work = work
+        self._stopped = False
+        self.failed: BaseException | None = None
+        self._put = self._used = 0
+        self._ends = n_workers
+        loop = bind(_marked(self._loop))
+        self._futures: list[Future[None]] = [_threads().submit(loop) for _ in range(n_workers)]
+
+    def _loop(self) -> None:
+        while (task := self._todo.get()) is not None:
+            if self._stopped or self.failed is not None:
+                continue
+            number, chunk = task
+            try:
+                self._done[number] = (len(chunk[0]), self._work(chunk))
+            except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+                self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        if self.failed is None:
+            self.failed = error
+
+    def put(self, chunk: list[Any]) -> None:
+        """Give a chunk to whoever is free next; waits while all have more than enough to do."""
+        self._todo.put((self._put, chunk))
+        self._put += 1
+
+    def finished(self) -> Iterator[tuple[int, Any]]:
+        """Rows and results, in order, as far as they are there."""
+        while self._used in self._done:
+            yield self._done.pop(self._used)
+            self._used += 1
+
+    def close(self) -> None:
+        """No more chunks will come."""
+        while self._ends:
+            self._todo.put(None)
+            self._ends -= 1
+
+    def join(self, timeout: float | None) -> bool:
+        """Wait until all threads have left; whether they have."""
+        return not wait(self._futures, timeout).not_done
+
+    def stop(self) -> None:
+        """Have no more chunks begun, and wait for those under work."""
+        self._stopped = True
+        self.close()
+        self.join(None)
+
+    def reraise(self) -> None:
+        """Raise what a thread has raised, if one has."""
+        if self.failed is not None:
+            raise self.failed

@@ -1,0 +1,215 @@
+"""An objective whose loss is a sum over rows of its data, computed chunk by chunk."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import tensorflow as tf
+
+from zrun_core._structure import LeafNode, add_visitor, flatten
+from zrun_core.errors import ChunkError
+
+from ._autograph import leave_alone
+from ._chunked_buffers import is_mapped
+from ._chunked_graph import ChunkFunction
+from ._chunked_pass import Work, passed
+from ._chunked_piece import notes
+from ._chunked_plan import check_chunksize
+from ._chunked_rows import ArraySource, Layout, as_array
+from ._chunked_streams import StreamSource, batches_in
+from ._data import as_array as as_data
+from ._leaves import ChunkRows
+from ._losses import LossFunctions
+from ._problem import COMPUTE, Problem
+from ._run import run as manager
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from zrun_core._policy import Chunksize
+    from zrun_core._structure import Flattening, Key
+
+    from ._carried import Carried
+    from ._chunked_rows import Source
+    from ._parameters import Bound
+
+
+class RowData:
+    """An array of rows, or rows that come in batches, in the data of an objective.
+
+    Args:
+        name: what it is called in messages.
+        rows: the array, or the source.
+    """
+
+    __slots__ = ("__weakref__", "name", "rows")
+
+    def __init__(self, name: str, rows: Any) -> None:
+        self.name = name
+        self.rows = rows
+
+
+_ROWS = LeafNode("rows", lambda name: name)
+
+
+def _visit(value: RowData, into: Flattening) -> Key:
+    return into.leaf(value, (_ROWS, value.name))
+
+
+add_visitor(RowData, _visit)
+
+
+class ChunkedFunctions(LossFunctions):
+    """What an objective computes, chunk by chunk.
+
+    Args:
+        loss: the loss; returns the sum over the rows that it is given.
+        chunksize: rows computed at once, or `"auto"`.
+    """
+
+    def __init__(self, loss: Callable[..., Any], chunksize: Chunksize) -> None:
+        self._chunksize = check_chunksize(chunksize)
+        super().__init__(loss)
+        self._of_chunks = _functions_of(loss)
+        self._source: tuple[list[RowData], Any] = ([], None)
+
+    def other_state(self) -> tuple[Any, ...]:
+        """See `LossFunctions.other_state`."""
+        return self._of_chunks.other_state()
+
+    def inputs(self, data: dict[str, Any]) -> dict[str, Any]:
+        """The data with arrays as rows: copied once, unless they are in a mapped file.
+
+        Raises:
+            ChunkError: there are no rows, or arrays have different numbers of them.
+        """
+        return {name: self._input(name, value) for name, value in data.items()}
+
+    def _input(self, name: str, value: Any) -> Any:
+        batches = batches_in(value)
+        if batches is not None:
+            return RowData(name, StreamSource(*batches))
+        flat = flatten(as_data(name, value), name=name)
+        return flat.rebuild([_row_data(name, leaf) for leaf in flat.leaves])
+
+    def run(self, what: str, carried: Carried, x: Any) -> Any:
+        """Compute `"value"`, `"gradient"`, `"hessian"` or, for `Rows` of points, `"batch"`; see `LossFunctions.run`."""
+        if what == "jacobian":
+            raise ChunkError(
+                f"jacobian of {self.name}: with chunksize=, a loss returns the sum over the rows that it is given, "
+                f"which has a gradient. Leave chunksize out for a loss that returns residuals."
+            )
+        loss, data, params = carried.arguments
+        x = tf.constant(x) if isinstance(x, np.ndarray) else x
+        flat = flatten(dict(data))
+        places = [place for place, leaf in enumerate(flat.leaves) if isinstance(leaf, RowData)]
+        source = self._source_of([flat.leaves[place] for place in places])
+
+        def arguments(tensors: Sequence[tf.Tensor]) -> tuple[Any, ...]:
+            leaves = list(flat.leaves)
+            if isinstance(source, StreamSource):
+                leaves[places[0]] = source.layout.pack([ChunkRows(tensor) for tensor in tensors])
+            else:
+                for place, tensor in zip(places, tensors, strict=True):
+                    leaves[place] = ChunkRows(tensor)
+            return loss, flat.rebuild(leaves), params, x
+
+        function = self._of_chunks.function(what)
+        work = Work(self.name, what, function, arguments, source, self._chunksize, checked=what != "hessian")
+        outputs = [tf.constant(output) for output in passed(work)[0]]
+        return outputs if what == "gradient" else outputs[0]
+
+    def _source_of(self, rows: list[RowData]) -> Source:
+        if not rows:
+            raise ChunkError(
+                f"{self.name}: chunksize= is for data with rows; got none. Pass arrays by name, as in "
+                f"objective(loss, params, data=array, chunksize=...)."
+            )
+        known, source = self._source
+        if len(known) == len(rows) and all(map(_is, known, rows)):
+            return source  # type: ignore[no-any-return]
+        if any(isinstance(part.rows, StreamSource) for part in rows):
+            if len(rows) > 1:
+                raise ChunkError(
+                    f"{self.name}: data that come in batches must be the only ones with rows; got "
+                    f"{', '.join(part.name for part in rows)}. Put all columns into the batches."
+                )
+            source = rows[0].rows
+        else:
+            layout = Layout("tuple", (None,) * len(rows))
+            source = ArraySource(layout, [part.rows for part in rows], [part.name for part in rows])
+        self._source = (rows, source)
+        return source  # type: ignore[no-any-return]
+
+
+def _is(a: Any, b: Any) -> bool:
+    return a is b
+
+
+def _row_data(name: str, leaf: Any) -> Any:
+    if not isinstance(leaf, (np.ndarray, tf.Tensor)) or not len(leaf.shape):
+        return tf.constant(leaf) if isinstance(leaf, (np.ndarray, np.generic)) else leaf
+    array = as_array(name, leaf)
+    return RowData(name, array if isinstance(array, tf.Tensor) or is_mapped(array) else tf.constant(array))
+
+
+class _ChunkFunctions(LossFunctions):
+    """The zrun functions that compute a loss and its derivatives for one chunk."""
+
+    def function(self, what: str) -> ChunkFunction[..., Any]:
+        """The function for `what`; made once."""
+        found = self._functions.get(what)
+        if found is None:
+            compute = _totals(self.name, what)
+
+            @leave_alone
+            def body(loss: Callable[..., Any], data: Mapping[str, Any], params: Bound, x: Any) -> Any:
+                own = {id(v) for v in params.variables}
+                problem = Problem(self.name, loss, params, _bare(data), lambda read: self._note(read, own))
+                return problem.solve(compute, x)
+
+            body.__qualname__ = f"{self.name} ({what}, chunked)"
+            made: Any = ChunkFunction(body, manager, kind=self._kind)
+            found = self._functions.setdefault(what, made)
+        return found  # type: ignore[return-value]
+
+
+def _bare(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The data with the tensors of their rows; a graph has made tensors of them already."""
+    if not tf.executing_eagerly():
+        return data
+    flat = flatten(data)
+    return flat.rebuild([leaf.tensor if isinstance(leaf, ChunkRows) else leaf for leaf in flat.leaves])  # type: ignore[no-any-return]
+
+
+def _totals(name: str, what: str) -> Callable[[Problem, tf.Tensor], Any]:
+    """What is computed of a chunk, which must be one number for each point."""
+
+    def compute(problem: Problem, x: Any) -> Any:
+        result = COMPUTE[what](problem, x)
+        rank = result.shape.rank if what in ("value", "batch") else None
+        if rank == (1 if what == "value" else 2):
+            raise ChunkError(
+                f"{name} must return a single number with chunksize=, the sum over the rows that it is given; it "
+                f"returned one for each row. Use tf.reduce_sum, or leave chunksize out for residuals."
+            )
+        found = notes.get()
+        if found is not None:
+            found.totals, found.dtypes = True, [tf.float64]
+        return result
+
+    return compute
+
+
+_known: WeakKeyDictionary[Any, _ChunkFunctions] = WeakKeyDictionary()
+
+
+def _functions_of(loss: Callable[..., Any]) -> _ChunkFunctions:
+    function = getattr(loss, "__func__", loss)
+    try:
+        found = _known.get(function)
+        return found if found is not None else _known.setdefault(function, _ChunkFunctions(loss))
+    except TypeError:
+        return _ChunkFunctions(loss)

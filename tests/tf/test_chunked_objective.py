@@ -1,0 +1,167 @@
+"""Objectives whose loss is computed chunk by chunk: the same numbers, one trace, the data as they are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy.optimize import minimize
+
+import zrun_tf as zrun
+from zrun_core.errors import ChunkError
+from zrun_core.testing import count_traces
+
+RUN = zrun.run
+X = np.random.default_rng(11).normal(1.0, 2.0, size=5003)
+AT = np.array([0.7, 1.8])
+POLICIES = [
+    {"graph": graph, "autograd": autograd, "jit": jit}
+    for graph, jit in ((False, False), (True, False), (True, True))
+    for autograd in (True, False)
+]
+
+
+def nll(mu, sigma, data):
+    return tf.reduce_sum(((data - mu) / sigma) ** 2 / 2 + tf.math.log(sigma))
+
+
+def exact(data):
+    return float(np.sum(((data - AT[0]) / AT[1]) ** 2 / 2 + np.log(AT[1])))
+
+
+def with_variables(**options):
+    mu, sigma = (tf.Variable(v, dtype=tf.float64, name=n) for v, n in ((0.5, "mu"), (2.0, "sigma")))
+    return zrun.objective(lambda data: nll(mu, sigma, data), [mu, sigma], **options)
+
+
+FORMS = {
+    "names": lambda **options: zrun.objective(nll, {"mu": 0.5, "sigma": 2.0}, **options),
+    "vector": lambda **options: zrun.objective(lambda x, data: nll(x[0], x[1], data), [0.5, 2.0], **options),
+    "variables": with_variables,
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("policy", POLICIES)
+def test_the_same_numbers_as_in_one_piece(form, policy):
+    chunked, whole = FORMS[form](data=X, chunksize=1000), FORMS[form](data=X)
+    tolerance = 1e-12 if policy["autograd"] else 1e-6
+    with RUN.using(**policy):
+        assert chunked.value(AT) == pytest.approx(whole.value(AT), rel=1e-13)
+        assert type(chunked.value(AT)) is float
+        np.testing.assert_allclose(chunked.gradient(AT), whole.gradient(AT), rtol=tolerance)
+        np.testing.assert_allclose(chunked.hessian(AT), whole.hessian(AT), rtol=tolerance * 10, atol=tolerance * 1e3)
+
+
+def test_one_trace_for_each_of_value_and_gradient_whatever_the_rows():
+    obj = zrun.objective(nll, {"mu": 0.5, "sigma": 2.0}, data=X, chunksize=1000)
+    with count_traces() as traces:
+        for rows in (5003, 5000, 10, 1, 4999):
+            other = obj.with_data(data=X[:rows])
+            assert other.value(AT) == pytest.approx(exact(X[:rows]), rel=1e-12)
+            other.gradient(AT)
+    assert int(traces) == 2
+
+
+@pytest.mark.parametrize("chunksize", ["auto", 64])
+def test_a_fit_of_a_mapped_file(tmp_path, chunksize):
+    np.save(tmp_path / "x.npy", X)
+    data = np.load(tmp_path / "x.npy", mmap_mode="r")
+    obj = zrun.objective(nll, {"mu": 0.5, "sigma": 2.0}, data=data, chunksize=chunksize)
+    fit = minimize(obj.value_and_gradient, obj.x0, jac=True)
+    np.testing.assert_allclose(fit.x, [X.mean(), X.std()], rtol=1e-5)
+
+
+def test_batches_weights_and_what_is_no_array():
+    weights = np.random.default_rng(1).uniform(size=len(X))
+
+    def loss(mu, data, weights, power):
+        return tf.reduce_sum(weights * tf.abs(data - mu) ** power)
+
+    obj = zrun.objective(loss, {"mu": 0.5}, data=X, weights=weights, power=2.0, chunksize=500)
+    assert obj.value([0.5]) == pytest.approx(np.sum(weights * (X - 0.5) ** 2), rel=1e-12)
+    assert obj.with_data(power=4.0).value([0.5]) == pytest.approx(np.sum(weights * (X - 0.5) ** 4), rel=1e-12)
+
+    batches = zrun.objective(
+        lambda mu, data: tf.reduce_sum((data - mu) ** 2),
+        {"mu": 0.5},
+        data=lambda: iter(np.array_split(X, 7)),
+        chunksize=99,
+    )
+    assert batches.value([0.5]) == pytest.approx(np.sum((X - 0.5) ** 2), rel=1e-12)
+    assert batches.gradient([0.5]) == pytest.approx([-2 * np.sum(X - 0.5)], rel=1e-12)
+
+
+def test_value_and_gradient_are_one_pass_and_kept():
+    passes = []
+
+    def batches():
+        passes.append(1)
+        return iter(np.array_split(X, 7))
+
+    obj = zrun.objective(nll, {"mu": 0.5, "sigma": 2.0}, data=batches, chunksize=500)
+    obj.value_and_gradient(AT)
+    obj.value(AT)
+    assert len(passes) == 1
+    assert obj.evaluations["gradient"] == 1
+
+
+def test_changes_of_an_array_after_it_was_given_are_not_seen():
+    data = X.copy()
+    obj = zrun.objective(nll, {"mu": 0.5, "sigma": 2.0}, data=data, chunksize=500)
+    before = obj.value(AT)
+    data[:] = 0.0
+    obj.forget()
+    assert obj.value(AT) == before
+
+
+def test_variables_hold_what_they_held_before():
+    mu = tf.Variable(0.5, dtype=tf.float64)
+    seen = []
+
+    def loss(data):
+        seen.append(1)
+        if len(seen) == 3 and tf.executing_eagerly():
+            raise ValueError("mine")
+        return tf.reduce_sum((data - mu) ** 2)
+
+    obj = zrun.objective(loss, [mu], data=X, chunksize=500)
+    with RUN.using(graph=False), pytest.raises(ValueError, match="mine"):
+        obj.value([1.0])
+    assert float(mu) == 0.5
+    assert obj.value([1.0]) == pytest.approx(np.sum((X - 1.0) ** 2))
+    assert float(mu) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "says"),
+    [
+        (lambda: zrun.objective(nll, {"mu": 0.5, "sigma": 1.0}, data=1.0, chunksize=10), ChunkError, "data with rows"),
+        (lambda: zrun.objective(nll, {"mu": 0.5, "sigma": 1.0}, data=X, chunksize=0), ChunkError, "chunksize"),
+        (
+            lambda: zrun.objective(lambda mu, a, b: mu * tf.reduce_sum(a), {"mu": 1.0}, a=X, b=X[1:], chunksize=10),
+            ChunkError,
+            "same number of rows",
+        ),
+        (lambda: zrun.objective(lambda x, data: data - x[0], [1.0], data=X, chunksize=10), ChunkError, "single number"),
+        (
+            lambda: zrun.objective(lambda x, data: tf.reduce_mean(data - x[0]), [1.0], data=X, chunksize=10),
+            ChunkError,
+            "sum over its rows",
+        ),
+    ],
+)
+@pytest.mark.parametrize("graph", [True, False])
+def test_errors(make, error, says, graph):
+    def value():
+        obj = make()
+        obj.value(obj.x0)
+
+    with RUN.using(graph=graph), pytest.raises(error, match=says):
+        value()
+
+
+def test_residuals_are_refused_by_name():
+    obj = zrun.objective(lambda x, data: data - x[0], [1.0], data=X, chunksize=10)
+    with pytest.raises(ChunkError, match="Leave chunksize out"):
+        obj.jacobian([1.0])
