@@ -29,7 +29,7 @@ from ._leaves import ChunkRows, Rows
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from zrun_core._function import Ruling
+    from zrun_core._function import Ruling, Taken
     from zrun_core._structure import Key
 
 P = ParamSpec("P")
@@ -57,7 +57,7 @@ class ChunkFunction(Function[P, R]):
         ruling = self._rule(current())
         return ruling.graph, ruling.jit
 
-    def _build(self, key: Key, taken: Flattening, ruling: Ruling) -> Any:
+    def _build(self, key: Key, taken: Taken, ruling: Ruling) -> Any:
         found = Notes()
         token = notes.set(found)
         try:

@@ -204,8 +204,6 @@ class Objective:
         parts = self._params.bound.layout.split(tf.constant(self._params.check(x)))
         self._params.bound.assign(parts)
 
-    # -- how it is computed -----------------------------------------------------------------------------------------
-
     def _at(self, x: Any, *asked: str) -> list[Any]:
         """Results at `x`, kept or computed; what the first computes may serve the others."""
         if not tf.executing_eagerly():
