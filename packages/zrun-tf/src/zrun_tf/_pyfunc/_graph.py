@@ -19,7 +19,7 @@ import tensorflow as tf
 from zrun_tf._errors import PythonFunctionError
 from zrun_tf._python_errors import note, remember
 from zrun_tf._shadow import OWN_OPERATION, traced_here
-from zrun_tf.gradients._points import _compiled_by_xla
+from zrun_tf.gradients._points import compiled_by_xla
 
 from ._arguments import DIFFERENTIABLE
 from ._calculus import Calculus, added
@@ -146,7 +146,7 @@ def is_compiled() -> bool:
     found = getattr(graph, "zrun_compiled", None)
     if found is None:
         # The question takes longer than all the rest, so that it is asked once for each graph.
-        found = graph.zrun_compiled = _compiled_by_xla()
+        found = graph.zrun_compiled = compiled_by_xla()
     return found
 
 
