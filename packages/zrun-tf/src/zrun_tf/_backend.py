@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from threading import RLock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import tensorflow as tf
 
@@ -51,13 +51,18 @@ class TensorFlowBackend:
         return not tf.executing_eagerly()
 
     def context(self) -> Hashable:
-        """The distribution strategy in scope, which graphs are built for."""
-        return id(tf.distribute.get_strategy()) if tf.distribute.has_strategy() else None
+        """The distribution strategy in scope and the replica, which graphs are built for."""
+        if not tf.distribute.has_strategy():
+            return None
+        strategy, replica = tf.distribute.get_strategy(), tf.distribute.get_replica_context()
+        number = None if replica is None else int(replica.replica_id_in_sync_group)
+        return _Place(type(strategy).__name__, id(strategy), number)
 
     def compile(self, build: Build) -> Executable:
         """Trace the body once, with placeholders for the leaves."""
         body = converted(build.body)
         result_keys: list[Any] = []
+        composites = [leaf for leaf in build.leaves if isinstance(leaf, COMPOSITES)]
 
         def traced(*inputs: Any) -> list[Any]:
             symbolic = [
@@ -67,6 +72,7 @@ class TensorFlowBackend:
             args, kwargs = build.arguments(symbolic)
             key, tensors = _take_result_apart(body(*args, **kwargs), build.name)
             result_keys.append(key)
+            composites.extend(tensor for tensor in tensors if isinstance(tensor, COMPOSITES))
             if build.policy.check_numerics:
                 tensors = [_checked(tensor, build.name) for tensor in tensors]
             return tensors
@@ -91,8 +97,9 @@ class TensorFlowBackend:
             warnings.warn(f"{reason}; it runs eagerly, so that Python sees them set.", ZrunWarning, stacklevel=2)
             raise DoNotTrace(reason)
         size = BYTES_PER_OPERATION * len(concrete.graph.get_operations())
-        jit = "now" if at_once else "later" if build.jit else "no"
-        made = executable(Traced(build.name, concrete, result_keys[-1], size, jit, shadows))
+        jit: Literal["no", "now", "later"] = "now" if at_once else "later" if build.jit else "no"
+        whole = bool(composites)
+        made = executable(Traced(build.name, concrete, result_keys[-1], size, jit, whole=whole, shadows=shadows))
         self._release.watch(made, concrete.graph)
         return made
 
@@ -134,6 +141,18 @@ class TensorFlowBackend:
     def release_memory(self) -> int:
         """Collect garbage and hand freed memory back to the system; returns the bytes the process shrank by."""
         return give_back()
+
+
+class _Place(NamedTuple):
+    """Where the code of a distribution strategy runs: for one replica, or for all of them (None)."""
+
+    strategy: str
+    identity: int
+    replica: int | None
+
+    def __str__(self) -> str:
+        where = "across replicas" if self.replica is None else f"replica {self.replica}"
+        return f"{self.strategy} at {self.identity:#x}, {where}"
 
 
 def _spec(leaf: Any) -> Any:

@@ -142,7 +142,7 @@ def executable(traced: Traced) -> Graph:
         traced: what tracing gave.
     """
     private = direct.symbols
-    if private is None or not _is_plain(traced.concrete):
+    if private is None or traced.whole or not _is_plain(traced.concrete):
         return Graph(traced)
     return DirectGraph(traced, private)
 

@@ -48,6 +48,8 @@ class Function(CoreFunction[P, R]):
         super().__init__(body, *args, **options)
         # How many positional arguments make a call that may have a short key.
         self._plain = -1 if self._signature.static else self._signature.exact
+        # Entries that have no short way, so that it is not looked for at each call.
+        self._slow: dict[tuple[Any, ...], ref[Any]] = {}
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         ruling = self._ruling
@@ -57,8 +59,10 @@ class Function(CoreFunction[P, R]):
         # One long function, because what is called between two executions of a graph costs several times its length:
         # TensorFlow leaves little of it in the processor's caches.
         context = private.context()
-        # Another thread may be tracing the first graph; a tensor made before TensorFlow has started would crash.
-        context.ensure_initialized()
+        if not ruling.memo:
+            # `run.explain` may have been all so far, or another thread traces the first graph; a tensor that is made
+            # before TensorFlow has started would crash.
+            context.ensure_initialized()
         state = private.state_of(context)
         eager_tensor = private.EagerTensor
         key: list[Any] = []
@@ -93,14 +97,20 @@ class Function(CoreFunction[P, R]):
 
     def _remember(self, short: tuple[Any, ...], args: tuple[Any, ...]) -> None:
         """Note where the entry for a call is, after it was made."""
-        ruling = self._ruling
-        if ruling is None or not ruling.graph:
+        ruling, backend = self._ruling, self._manager.backend
+        # What was traced under a distribution strategy is for that alone.
+        if ruling is None or not ruling.graph or backend.is_tracing() or backend.context() is not None:
+            return
+        slow = self._slow.get(short)
+        if slow is not None and slow() is not None:
             return
         entry = self._owner.table.get(self._take_apart(args, ruling)[0])
-        if entry is not None and isinstance(entry.value, DirectGraph):
-            if len(ruling.memo) >= _MOST_REMEMBERED:
-                ruling.memo.clear()
-            ruling.memo[short] = ref(entry)
+        if entry is None:
+            return
+        memo = ruling.memo if isinstance(entry.value, DirectGraph) else self._slow
+        if len(memo) >= _MOST_REMEMBERED:
+            memo.clear()
+        memo[short] = ref(entry)
 
     def _usable(self, entry: Any, ruling: Ruling, private: Symbols, state: Any) -> DirectGraph | None:
         """The graph of an entry that was found by a short way, if this call may use it as it is."""
@@ -153,7 +163,8 @@ class Function(CoreFunction[P, R]):
         result = self.run_taken((*carried.arguments, last), parts, taken)
         ruling = self._ruling
         if entry is None and carried.inputs is not None and ruling is not None and ruling.graph:
-            entry = self._owner.table.get((ruling.bits, self._manager.backend.context(), *parts))
+            # What was traced under a distribution strategy is not found: it is for that alone.
+            entry = self._owner.table.get((ruling.bits, None, *parts))
             if entry is not None and isinstance(entry.value, DirectGraph):
                 carried.memo[self._owner.token, ruling.bits] = ref(entry)
         return result

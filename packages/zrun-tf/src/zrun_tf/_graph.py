@@ -36,6 +36,8 @@ class Traced(NamedTuple):
         result: the key of the result, which those tensors are the leaves of.
         nbytes: an estimate of the memory the graph takes.
         jit: whether XLA compiles it: not at all, as it was traced, or once it has been called often.
+        whole: whether values of several tensors (ragged and sparse ones, data sets) go in or come out, which only
+            TensorFlow's own call takes apart and puts together.
         shadows: private variables that the graph sets; while there are any, one call runs at a time.
     """
 
@@ -44,6 +46,7 @@ class Traced(NamedTuple):
     result: Key
     nbytes: int
     jit: Literal["no", "now", "later"]
+    whole: bool = False
     shadows: Sequence[tf.Variable] = ()
 
 
