@@ -1,0 +1,23 @@
+"""What the tests of zrun_tf share: the two ways in which a call of a graph is dispatched."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture(params=["direct", "public"])
+def path(request):
+    """Run a test with the fast dispatch and once more as if a private symbol of TensorFlow were missing.
+
+    The value is the name of the path.
+    """
+    from zrun_tf import _dispatch
+
+    if request.param == "direct":
+        # Where this fails, TensorFlow has moved a private symbol, and nothing would be tested here.
+        assert _dispatch.in_use() == "direct"
+        yield "direct"
+        return
+    with _dispatch.hidden():
+        assert _dispatch.in_use() == "public"
+        yield "public"
