@@ -210,7 +210,7 @@ CASES = [
 def outcome(case, decorate):
     try:
         return case(decorate)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, the comparison shows it
         return f"{type(error).__name__}: {error}"
 
 

@@ -267,8 +267,8 @@ def _as_tensors(leaves: Sequence[Any], eager_tensor: Any, context: Any) -> list[
         if cls is eager_tensor:
             tensors.append(leaf)
         elif cls is float:
-            tensors.append(eager_tensor(leaf, context.device_name, DOUBLE))
-        elif cls is np.ndarray and leaf.dtype.kind in "fiubc":
+            tensors.append(eager_tensor(leaf or np.array(leaf), context.device_name, DOUBLE))
+        elif cls is np.ndarray and leaf.dtype.char in NUMBERS:
             # A tensor may share the memory of an array, which can change later.
             tensors.append(eager_tensor(leaf.copy(), context.device_name, None))
         elif isinstance(leaf, tf.Variable):
@@ -279,6 +279,8 @@ def _as_tensors(leaves: Sequence[Any], eager_tensor: Any, context: Any) -> list[
 
 
 DOUBLE: Final = tf.float64.as_datatype_enum
+# The codes of NumPy's dtypes that eager tensors are made of straight: all numbers but long doubles.
+NUMBERS: Final = frozenset("?bBhHiIlLqQefdFD")
 
 
 def on_first_use(callback: Callable[[], None]) -> bool:

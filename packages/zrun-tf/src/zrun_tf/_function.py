@@ -20,7 +20,7 @@ from zrun_core._scope import current
 from zrun_core._structure import Flattening
 
 from ._autograph import DO_NOT_CONVERT, converted
-from ._dispatch import DOUBLE, DirectGraph, direct, in_strategy
+from ._dispatch import DOUBLE, NUMBERS, DirectGraph, direct, in_strategy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +34,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _BY_VALUE: Final = frozenset({int, bool, str, bytes, type(None)})
-_NUMBERS: Final = frozenset("fiubc")
 # A function with very many structures would fill its memo with references to what is no longer there.
 _MOST_REMEMBERED: Final = 256
 
@@ -75,8 +74,9 @@ class Function(CoreFunction[P, R]):
                 inputs.append(arg)
             elif cls is float:
                 key.append(cls)
-                inputs.append(eager_tensor(arg, state.device_name, DOUBLE))
-            elif cls is np.ndarray and arg.dtype.kind in _NUMBERS:
+                # See `to_input` for zeros.
+                inputs.append(eager_tensor(arg or np.array(arg), state.device_name, DOUBLE))
+            elif cls is np.ndarray and arg.dtype.char in NUMBERS:
                 key += (arg.dtype, arg.shape)
                 # A tensor may share the memory of an array, which can change later.
                 inputs.append(eager_tensor(arg.copy(), state.device_name, None))

@@ -135,10 +135,11 @@ def to_input(leaf: Any) -> Any:
     """A leaf of a call as what a concrete function takes: floats and arrays become tensors."""
     if isinstance(leaf, np.generic):
         return tf.convert_to_tensor(leaf)
+    # Not as numbers where there are zeros: TensorFlow keeps tensors of numbers, and takes 0.0 and -0.0 for the same.
     if isinstance(leaf, float):
-        return tf.constant(leaf, tf.float64)
+        return tf.constant(leaf or np.array(leaf), tf.float64)
     if isinstance(leaf, complex):
-        return tf.constant(leaf, tf.complex128)
+        return tf.constant(np.array(leaf), tf.complex128)
     if isinstance(leaf, np.ndarray):
         return tf.convert_to_tensor(leaf)
     return leaf.tensor if isinstance(leaf, Rows) else leaf
