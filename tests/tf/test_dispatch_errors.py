@@ -140,10 +140,10 @@ def test_an_error_in_python_code_of_a_graph_tells_what_it_was():
         assert "no such parameter" in str(raised(function, X))
 
 
+@pytest.mark.parametrize("path", ["direct"], indirect=True)
 def test_the_executor_of_small_graphs_is_given_up_where_it_cannot_run_them(path, monkeypatch):
     # TensorFlow refuses some operations there, before anything has run; the usual executor takes over for good.
-    if path == "public":
-        pytest.skip("the public path leaves the executor to TensorFlow")
+    # The public path leaves the executor to TensorFlow.
     function = zrun.function(lambda x: x * 2)
     function(X)
     graph = next(iter(function.owner.table.values())).value
