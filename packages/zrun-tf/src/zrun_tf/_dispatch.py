@@ -15,10 +15,9 @@ from importlib import import_module
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
-from ._graph import Graph, Traced, direct_is_allowed, is_small, to_input
+from ._graph import Graph, Traced, as_tensors, direct_is_allowed, is_small
 from ._python_errors import original
 
 if TYPE_CHECKING:
@@ -201,7 +200,7 @@ class DirectGraph(Graph):
         if direct.symbols is None or not private.no_tape() or private.cancellation() is not None:
             return super().__call__(leaves)
         context = private.context()
-        return self.finish(self.execute(_as_tensors(leaves, private.EagerTensor, context), context))
+        return self.finish(self.execute(as_tensors(leaves, private.EagerTensor, context), context))
 
     def execute(self, inputs: list[Any], context: Any) -> Sequence[Any]:
         """Execute the function, where nothing records and nothing cancels.
@@ -257,30 +256,6 @@ class DirectGraph(Graph):
         attributes = tuple(part for pair in made.items() for part in pair)
         self._attributes = (options, attributes)
         return attributes
-
-
-def _as_tensors(leaves: Sequence[Any], eager_tensor: Any, context: Any) -> list[Any]:
-    """The leaves of a call as tensors; handles in place of variables."""
-    tensors: list[Any] = []
-    for leaf in leaves:
-        cls = type(leaf)
-        if cls is eager_tensor:
-            tensors.append(leaf)
-        elif cls is float:
-            tensors.append(eager_tensor(leaf or np.array(leaf), context.device_name, DOUBLE))
-        elif cls is np.ndarray and leaf.dtype.char in NUMBERS:
-            # A tensor may share the memory of an array, which can change later.
-            tensors.append(eager_tensor(leaf.copy(), context.device_name, None))
-        elif isinstance(leaf, tf.Variable):
-            tensors.append(leaf.handle)
-        else:
-            tensors.append(to_input(leaf))
-    return tensors
-
-
-DOUBLE: Final = tf.float64.as_datatype_enum
-# The codes of NumPy's dtypes that eager tensors are made of straight: all numbers but long doubles.
-NUMBERS: Final = frozenset("?bBhHiIlLqQefdFD")
 
 
 def on_first_use(callback: Callable[[], None]) -> bool:

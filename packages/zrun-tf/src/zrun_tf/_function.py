@@ -20,7 +20,8 @@ from zrun_core._scope import current
 from zrun_core._structure import Flattening
 
 from ._autograph import DO_NOT_CONVERT, converted
-from ._dispatch import DOUBLE, NUMBERS, DirectGraph, direct, in_strategy
+from ._dispatch import DirectGraph, direct, in_strategy
+from ._graph import DOUBLE, NUMBERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 _ENVIRONMENT: Final = "ZRUN_DISPATCH"
 CALLS_UNTIL_COMPILED: Final = 8
 _counting: Final = Lock()
+DOUBLE: Final = tf.float64.as_datatype_enum
+# The codes of NumPy's dtypes that eager tensors are made of straight: all numbers but long doubles.
+NUMBERS: Final = frozenset("?bBhHiIlLqQefdFD")
 
 
 class Traced(NamedTuple):
@@ -197,3 +200,28 @@ def direct_is_allowed() -> bool:
             f"TensorFlow's public interface is used); got {value!r}. Correct or unset it."
         )
     return value == "direct"
+
+
+def as_tensors(leaves: Sequence[Any], eager_tensor: Any, context: Any) -> list[Any]:
+    """The leaves of a call as tensors; handles in place of variables.
+
+    Args:
+        leaves: of a call.
+        eager_tensor: TensorFlow's class of eager tensors.
+        context: its eager context.
+    """
+    tensors: list[Any] = []
+    for leaf in leaves:
+        cls = type(leaf)
+        if cls is eager_tensor:
+            tensors.append(leaf)
+        elif cls is float:
+            tensors.append(eager_tensor(leaf or np.array(leaf), context.device_name, DOUBLE))
+        elif cls is np.ndarray and leaf.dtype.char in NUMBERS:
+            # A tensor may share the memory of an array, which can change later.
+            tensors.append(eager_tensor(leaf.copy(), context.device_name, None))
+        elif isinstance(leaf, tf.Variable):
+            tensors.append(leaf.handle)
+        else:
+            tensors.append(to_input(leaf))
+    return tensors

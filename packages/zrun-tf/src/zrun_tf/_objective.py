@@ -296,5 +296,4 @@ def objective(loss: Callable[..., Any], params: Any, /, *, chunksize: Chunksize 
         )
     parameters = Parameters(params)
     parameters.bound.check_call(loss, data)
-    functions = functions_of(loss, chunksize)
-    return Objective(loss, parameters, functions.inputs(data), functions)
+    return Objective(loss, parameters, (functions := functions_of(loss, chunksize)).inputs(data), functions)

@@ -147,7 +147,7 @@ def is_compiled() -> bool:
     if found is None:
         # The question takes longer than all the rest, so that it is asked once for each graph.
         found = graph.zrun_compiled = compiled_by_xla()
-    return found
+    return bool(found)
 
 
 def _dtypes(arrays: Arrays) -> tuple[tf.DType, ...]:
