@@ -140,7 +140,8 @@ def test_without_automatic_derivatives_the_model_works_as_well(way, name):
     loss, exact, params = models(PAIRS[name])
     with zrun.run.using(autograd=False):
         found = way(lambda: zrun.gradient(loss, params))()
-    assert_close(found, zrun.gradient(exact, params), 1e-8)
+    # One of them is exactly zero where a difference is a rounding error.
+    assert_close(found, zrun.gradient(exact, params), 1e-8, 1e-11)
 
 
 def test_float32_inputs_have_float32_derivatives():
@@ -323,7 +324,7 @@ def test_too_many_evaluations_are_refused_with_what_to_do():
     np.testing.assert_allclose(exact, 2 * x.numpy())
 
 
-@settings(max_examples=25)
+@settings(max_examples=8)
 @given(
     rows=st.integers(2, 40),
     columns=st.integers(1, 3),
