@@ -222,21 +222,17 @@ class DirectGraph(Graph):
             attributes = self._make_attributes(options)
         inputs += captured
         lock = self._lock
-        if lock is not None:
-            lock.acquire()
         try:
-            if private.execute.execute is not private.plain_execute:
-                return private.execute.execute(name, outputs, inputs, attributes, context)  # type: ignore[no-any-return]
-            device = context._thread_local_data.device_name
-            return private.run(context._handle, device, name, inputs, attributes, outputs)  # type: ignore[no-any-return]
+            if lock is not None:
+                # Not with acquire(): an interrupt right after it would leave the lock taken for ever.
+                with lock:
+                    return self._run(name, inputs, attributes, outputs, context)  # type: ignore[no-any-return]
+            return self._run(name, inputs, attributes, outputs, context)  # type: ignore[no-any-return]
         except private.Status as status:
             error = private.as_error(status)
         except tf.errors.OpError as failed:
             # An error of a Python operation comes as it is.
             error = failed
-        finally:
-            if lock is not None:
-                lock.release()
         if self._in_caller and "ingle-threaded executor" in str(error):
             # Refused before anything has run.
             self._in_caller = False
@@ -247,6 +243,13 @@ class DirectGraph(Graph):
         # Adds where in the user's code the operation stands.
         with private.interpolate(self._function):
             raise error from None
+
+    def _run(self, name: str, inputs: list[Any], attributes: tuple[Any, ...], outputs: int, context: Any) -> Any:
+        private = self._private
+        if private.execute.execute is not private.plain_execute:
+            return private.execute.execute(name, outputs, inputs, attributes, context)
+        device = context._thread_local_data.device_name
+        return private.run(context._handle, device, name, inputs, attributes, outputs)
 
     def _make_attributes(self, options: Any) -> tuple[Any, ...]:
         """What the call is to be executed with, under these options of TensorFlow."""
