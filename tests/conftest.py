@@ -20,7 +20,7 @@ settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 
 def pytest_collection_finish(session):
-    # Many tests collect garbage, some at every step of what they watch. What is there before the first test is TensorFlow,
-    # if it was imported, and walking through that takes a third of a second each time.
+    # Many tests collect garbage, some at every step of what they watch. Before the first test there is TensorFlow,
+    # where it was imported, and walking through that takes a third of a second each time.
     gc.collect()
     gc.freeze()
