@@ -26,6 +26,7 @@ class CallReport:
         rule: why.
         look_up: what the cache has for the arguments, and what differs from the nearest entry; None where no
             graph runs.
+        notes: what else there is to say of the graph that would run, such as large arrays that it holds.
     """
 
     function: str
@@ -33,10 +34,14 @@ class CallReport:
     runs: Literal["graph", "eager", "inline"]
     rule: str
     look_up: Explanation | None = None
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        said = f"{self.function} (kind {self.kind!r}) runs {_WORDS[self.runs]}: {self.rule}."
-        return said if self.look_up is None else f"{said}\n{self.look_up}"
+        lines = [f"{self.function} (kind {self.kind!r}) runs {_WORDS[self.runs]}: {self.rule}."]
+        if self.look_up is not None:
+            lines.append(str(self.look_up))
+        lines.extend(f"  {note}" for note in self.notes)
+        return "\n".join(lines)
 
 
 def report_call(manager: RunManager, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> CallReport:
@@ -70,4 +75,6 @@ def report_call(manager: RunManager, function: Any, args: tuple[Any, ...], kwarg
     entry = function.owner.table.get(key) if look_up.hit else None
     if entry is not None and isinstance(entry.value, EagerMark):
         return CallReport(name, kind, "eager", f"it could not be traced for these arguments: {entry.value.reason}")
-    return CallReport(name, kind, "graph", rule + (", compiled" if ruling.jit else ""), look_up)
+    # A backend may have something to say of what it built.
+    notes = getattr(entry.value, "notes", ()) if entry is not None else ()
+    return CallReport(name, kind, "graph", rule + (", compiled" if ruling.jit else ""), look_up, notes)

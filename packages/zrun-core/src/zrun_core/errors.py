@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 __all__ = [
     "ChunkError",
+    "CompileError",
     "CpuError",
     "CpuLeaseTimeoutError",
     "DoNotTrace",
@@ -78,6 +79,10 @@ class RuntimeStartedError(ZrunError, RuntimeError):
 
 class ChunkError(ZrunError, ValueError):
     """A chunk size, a number of rows or a memory budget from which no plan can be made."""
+
+
+class CompileError(ZrunError, RuntimeError):
+    """A function was to be compiled to machine code, but holds an operation that cannot be; the message names it."""
 
 
 class DoNotTrace(ZrunError):  # noqa: N818 - a signal, named for what it asks for

@@ -12,6 +12,7 @@ from zrun_core._structure import Flattening, Refusal, refused
 from zrun_core.errors import DoNotTrace, ZrunWarning
 
 from ._autograph import converted, note_missing_conversion
+from ._constants import constants_of
 from ._dispatch import executable
 from ._evaluate import evaluate
 from ._floats import FloatInput
@@ -96,10 +97,20 @@ class TensorFlowBackend:
             reason = f"{build.name} has variables for parameters and calls Python from its graph"
             warnings.warn(f"{reason}; it runs eagerly, so that Python sees them set.", ZrunWarning, stacklevel=2)
             raise DoNotTrace(reason)
-        size = BYTES_PER_OPERATION * len(concrete.graph.get_operations())
         jit: Literal["no", "now", "later"] = "now" if at_once else "later" if build.jit else "no"
-        whole = bool(composites)
-        made = executable(Traced(build.name, concrete, result_keys[-1], size, jit, whole=whole, shadows=shadows))
+        constants = constants_of(concrete)
+        made = executable(
+            Traced(
+                build.name,
+                concrete,
+                result_keys[-1],
+                nbytes=BYTES_PER_OPERATION * len(concrete.graph.get_operations()) + constants.kept,
+                jit=jit,
+                notes=constants.notes(),
+                whole=bool(composites),
+                shadows=shadows,
+            )
+        )
         self._release.watch(made, concrete.graph)
         return made
 

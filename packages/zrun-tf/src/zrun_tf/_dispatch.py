@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 import tensorflow as tf
 
 from ._graph import Graph, Traced, as_tensors, direct_is_allowed, is_small
-from ._python_errors import original
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -238,7 +237,7 @@ class DirectGraph(Graph):
             self._in_caller = False
             self._make_attributes(options)
             return self.execute(inputs[: len(inputs) - len(captured)], context)
-        if (own := original(error)) is not None:
+        if (own := self.own_error(error)) is not None:
             raise own from error
         # Adds where in the user's code the operation stands.
         with private.interpolate(self._function):

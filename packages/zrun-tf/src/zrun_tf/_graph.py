@@ -15,6 +15,7 @@ from zrun_core.errors import EnvironmentVariableError
 from ._leaves import Rows
 from ._python_errors import original
 from ._shadow import PYTHON_OPERATIONS
+from ._xla import compile_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,6 +40,7 @@ class Traced(NamedTuple):
         result: the key of the result, which those tensors are the leaves of.
         nbytes: an estimate of the memory the graph takes.
         jit: whether XLA compiles it: not at all, as it was traced, or once it has been called often.
+        notes: what is to be told of it where somebody asks.
         whole: whether values of several tensors (ragged and sparse ones, data sets) go in or come out, which only
             TensorFlow's own call takes apart and puts together.
         shadows: private variables that the graph sets; while there are any, one call runs at a time.
@@ -49,6 +51,7 @@ class Traced(NamedTuple):
     result: Key
     nbytes: int
     jit: Literal["no", "now", "later"]
+    notes: tuple[str, ...] = ()
     whole: bool = False
     shadows: Sequence[tf.Variable] = ()
 
@@ -76,10 +79,22 @@ class Graph:
         name: of the function, for messages.
         nbytes: an estimate of the memory it takes.
         jit: whether XLA compiles it: not at all, as it was traced, or once it has been called often.
+        notes: what `run.explain` tells of it.
         finish: makes the result of a call from the tensors that the concrete function returned.
     """
 
-    __slots__ = ("__weakref__", "_concrete", "_left", "_lock", "_shadows", "finish", "name", "nbytes", "status")
+    __slots__ = (
+        "__weakref__",
+        "_concrete",
+        "_left",
+        "_lock",
+        "_shadows",
+        "finish",
+        "name",
+        "nbytes",
+        "notes",
+        "status",
+    )
 
     def __init__(self, traced: Traced) -> None:
         self.name = traced.name
@@ -87,6 +102,7 @@ class Graph:
         self.status = Status(traced.jit == "now")
         # How many calls are left until it is compiled; 0 if it is not to be.
         self._left = CALLS_UNTIL_COMPILED if traced.jit == "later" else 0
+        self.notes = traced.notes
         self._concrete = traced.concrete
         self.finish = put_together(traced.result)
         self._shadows = traced.shadows
@@ -103,10 +119,21 @@ class Graph:
             with self._lock:
                 return self.finish(self._concrete(*inputs))
         except tf.errors.OpError as error:
-            # What a Python function of the user raised comes out as it is.
-            if (own := original(error)) is None:
+            if (own := self.own_error(error)) is None:
                 raise
             raise own from error
+
+    def own_error(self, error: tf.errors.OpError) -> BaseException | None:
+        """What is raised in place of an error of TensorFlow, where there is something.
+
+        Args:
+            error: the error of a call.
+
+        Returns:
+            What a Python function of the user raised, as it is; or that XLA cannot compile the function.
+        """
+        found = original(error)
+        return compile_error(self.name, error) if found is None and self.status.compiled else found
 
     @property
     def compiled(self) -> bool:
