@@ -10,9 +10,10 @@ from zrun_core.errors import CompileError
 if TYPE_CHECKING:
     import tensorflow as tf
 
-# TensorFlow's words for an operation that XLA does not have, the same in TensorFlow 2.16 to 2.21.
+# TensorFlow's words for an operation that XLA does not have (2.21); where they differ, its first line is told.
 _UNSUPPORTED: Final = re.compile(
-    r"No registered '(\w+)' OpKernel for XLA\w* devices compatible with node \{\{node ([^}]+)\}\}"
+    r"No registered '(\w+)' OpKernel for XLA\w* devices compatible with node "
+    r"(?:\{\{function_node [^}]+\}\})?\{\{node ([^}]+)\}\}"
 )
 _WHILE_COMPILING: Final = ("tf2xla conversion failed", "XLA_CPU_JIT", "XLA_GPU_JIT", "compile-time constant")
 _CALLED: Final = {
