@@ -237,19 +237,19 @@ def test_ctrl_c_stops_between_chunks_and_says_how_far_it_was():
 
 
 def test_an_interrupt_waits_for_the_chunks_under_work():
-    working, ended = threading.Event(), []
+    begun, ended = threading.Barrier(3, timeout=30), []
 
     def work(chunk):
-        working.set()
+        begun.wait()
         time.sleep(0.3)
         ended.append(1)
 
     def chunks():
         yield from chunks_of(2)
-        working.wait(10)
+        begun.wait()
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt, match="test was stopped after 0 chunks"):
+    with pytest.raises(KeyboardInterrupt, match=r"test was stopped after 2 chunks \(2 rows\)"):
         crew.in_order("test", chunks(), work, lambda _: None, 2, quiet())
     assert len(ended) == 2
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

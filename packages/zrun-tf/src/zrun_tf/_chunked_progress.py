@@ -62,7 +62,8 @@ class Progress:
 
     def text(self) -> str:
         """How far it is, in words."""
-        chunks = f"{self.chunks} chunks" if self._n_chunks is None else f"{self.chunks} of {self._n_chunks} chunks"
+        of = "" if self._n_chunks is None else f" of {self._n_chunks}"
+        chunks = f"{self.chunks}{of} chunk{'' if not of and self.chunks == 1 else 's'}"
         rows = f"{self.rows} rows" if self._n_rows is None else f"{self.rows} of {self._n_rows} rows"
         return f"after {chunks} ({rows}); nothing was changed."
 
