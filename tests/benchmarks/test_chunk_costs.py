@@ -1,7 +1,7 @@
 """A likelihood of many rows, chunk by chunk and in one piece: gauss + gauss + exponential, value and gradient.
 
 The peers compute the same function of 8 parameters, but for zfit, whose own model is normalised numerically over its
-range. Set `ZRUN_BENCH_ROWS` to a comma-separated list of numbers of rows.
+range. Set `BENCH_ROWS` to a comma-separated list of numbers of rows.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ numba = pytest.importorskip("numba")
 jnp = pytest.importorskip("jax.numpy")
 jax.config.update("jax_enable_x64", True)
 
-ROWS = [int(float(n)) for n in os.environ.get("ZRUN_BENCH_ROWS", "1e5,1e6,1e7").split(",")]
+ROWS = [int(float(n)) for n in os.environ.get("BENCH_ROWS", "1e5,1e6,1e7").split(",")]
 AT = np.array([0.5, 1.2, 0.3, 0.3, 1.8, 0.1, 0.6, 0.1])
 NORM = np.sqrt(2 * np.pi)
 

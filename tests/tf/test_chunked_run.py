@@ -277,7 +277,7 @@ def test_a_bar_appears_on_a_terminal_after_a_while(monkeypatch, stream, shown, d
     text = stream()
     monkeypatch.setattr(sys, "stderr", text)
     monkeypatch.setattr(progress, "DELAY", delay)
-    total = zrun.chunked_sum(square, X, chunksize=100, progress=shown)
+    total = zrun.chunked_sum(square, lambda: iter(np.array_split(X, 9)), chunksize=100, progress=shown)
     assert float(total) == pytest.approx(np.sum(X**2))
     assert ("square" in text.getvalue() and "rows" in text.getvalue()) is expected
 
@@ -287,7 +287,7 @@ def test_without_tqdm_there_is_no_bar(monkeypatch):
     monkeypatch.setattr(sys, "stderr", text)
     monkeypatch.setattr(progress, "DELAY", 0.0)
     monkeypatch.setitem(sys.modules, "tqdm", None)
-    zrun.chunked_sum(square, X, chunksize=100)
+    zrun.chunked_sum(square, lambda: iter(np.array_split(X, 9)), chunksize=100)
     assert text.getvalue() == ""
 
 

@@ -117,7 +117,9 @@ class ChunkedFunctions(LossFunctions):
             return loss, flat.rebuild(leaves), params, x
 
         function = self._of_chunks.function(what)
-        work = Work(self.name, what, function, arguments, source, self._chunksize, checked=what != "hessian")
+        work = Work(
+            self.name, what, function, arguments, source, self._chunksize, checked=what != "hessian", taped=False
+        )
         outputs = [tf.constant(output) for output in passed(work)[0]]
         return outputs if what == "gradient" else outputs[0]
 

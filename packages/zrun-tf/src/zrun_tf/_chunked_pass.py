@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from ._chunked_rows import Source
 
 
+# Up to this many rows, handing them to other threads and waiting for those takes as long as the work.
+_FEW_ROWS: Final = 131_072
+
+
 class Work(NamedTuple):
     """What is to be done for each chunk.
 
@@ -41,6 +46,7 @@ class Work(NamedTuple):
         chunksize: rows computed at once.
         progress: whether a bar may appear; None: on a terminal.
         checked: whether a single value for a chunk is to be checked for being a sum over its rows.
+        taped: whether a tape may look on, from which the work is hidden in another thread.
     """
 
     name: str
@@ -51,6 +57,11 @@ class Work(NamedTuple):
     chunksize: Chunksize
     progress: bool | None = None
     checked: bool = True
+    taped: bool = True
+
+    def hidden(self, function: Callable[[], Any]) -> Any:
+        """Run a function where no tape sees it."""
+        return elsewhere(function) if self.taped else function()
 
 
 def passed(work: Work) -> tuple[list[Any], Notes]:
@@ -80,6 +91,8 @@ class _Pass:
         self._graph, jit = work.function.way()
         # Eager code is to be followed step by step, not by several threads at once.
         workers = workers if self._graph and work.chunksize is not None else 1
+        if source.n_rows is not None and source.n_rows <= _FEW_ROWS:
+            workers = 1
         self._what = work
         self._per_row = work.function.per_row
         self._plan = plan_of(
@@ -103,7 +116,11 @@ class _Pass:
         what, source = self._what, self._what.source
         progress = Progress(what.name, source.n_rows, self._n_chunks, what.progress)
         chunks = self._prepared(source.chunks(self._plan.size, share=self._graph))
-        in_order(f"{what.what} of {what.name}", chunks, self._work, self._use, self._workers, progress)
+        if self._n_chunks is not None and self._n_chunks <= 1:
+            for chunk in chunks:
+                self._use(what.hidden(partial(self._work, chunk)))
+        else:
+            in_order(f"{what.what} of {what.name}", chunks, self._work, self._use, self._workers, progress)
         if not self._begun:
             # No rows at all: what the function returns for none of them has the right shapes.
             none = next(iter(self._prepared([empty_chunk(source)])))
@@ -122,14 +139,14 @@ class _Pass:
 
     def _trace(self, chunk: list[Any]) -> None:
         """Find the graph, with the first chunk. Where there is none in spite of the policy, Python runs."""
-        sample = [to_tensor(array[:1], share=False) for array in chunk]
-        found = elsewhere(lambda: self._call(sample))
+        sample = [to_tensor(array, share=True) for array in chunk]
+        found = self._what.hidden(lambda: self._call(sample))
         if not isinstance(found, ChunkRun):
             return
         self._ready, self._notes = found, found.graph.notes
         found.graph.calls += 1
         if self._notes.totals and is_due(found.graph.calls):
-            elsewhere(lambda: self._check(chunk, found.once))
+            self._what.hidden(lambda: self._check(chunk, found.once))
 
     def _call(self, tensors: Sequence[Any]) -> Any:
         token = notes.set(self._notes)
