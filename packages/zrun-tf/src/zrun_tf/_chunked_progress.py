@@ -44,7 +44,7 @@ class Progress:
         """Show the bar if it is time."""
         if self._bar is None and time.monotonic() - self._start > DELAY:
             self._bar = self._made()
-        if self._bar:
+        if self._bar is not None:
             self._bar.update(self.rows - self._bar.n)
 
     def _made(self) -> Any:
@@ -69,5 +69,5 @@ class Progress:
 
     def close(self) -> None:
         """Take the bar away."""
-        if self._bar:
+        if self._bar is not None:
             self._bar.close()
