@@ -32,6 +32,7 @@ class Progress:
         self._shown = shown
         self._start = time.monotonic()
         self._bar: Any = None
+        self._decided = False
         self.rows = self.chunks = 0
 
     def advance(self, rows: int) -> None:
@@ -42,18 +43,18 @@ class Progress:
 
     def show(self) -> None:
         """Show the bar if it is time."""
-        if self._bar is None and time.monotonic() - self._start > DELAY:
-            self._bar = self._made()
+        if not self._decided and time.monotonic() - self._start > DELAY:
+            self._decided, self._bar = True, self._made()
         if self._bar is not None:
             self._bar.update(self.rows - self._bar.n)
 
     def _made(self) -> Any:
         if self._shown is False or (self._shown is None and not sys.stderr.isatty()):
-            return False
+            return None
         try:
             from tqdm import tqdm
         except ImportError:
-            return False
+            return None
         bar: Any = tqdm(
             desc=self._what, total=self._n_rows, unit=" rows", unit_scale=True, leave=False, file=sys.stderr
         )
