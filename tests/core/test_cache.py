@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 import weakref
 from contextlib import contextmanager
 from contextvars import Context, copy_context
@@ -17,7 +18,7 @@ import pytest
 
 from zrun_core import _fork
 from zrun_core._build_once import Claim
-from zrun_core._cache import CacheOwner, Freed, GraphCache, Reentrant, clear_all_caches
+from zrun_core._cache import CacheInfo, CacheOwner, Freed, FunctionInfo, GraphCache, Reentrant, clear_all_caches
 from zrun_core._events import listen
 from zrun_core._invalidates import touch
 from zrun_core._reads import Recording
@@ -1200,6 +1201,39 @@ def test_info_has_a_row_per_function_and_prints_as_a_table():
     assert html.count("<tr>") == 5
     assert html.startswith("<table>")
     assert html.endswith("</table>")
+
+
+class RichTable:
+    """What the table of rich is told, since rich need not be installed here."""
+
+    def __init__(self, title, caption):
+        self.title, self.caption = title, caption
+        self.show_footer = False
+        self.columns, self.rows = [], []
+
+    def add_column(self, name, footer, justify):
+        self.columns.append((name, footer, justify))
+
+    def add_row(self, *cells):
+        self.rows.append(cells)
+
+
+def test_info_is_a_table_for_rich(monkeypatch):
+    monkeypatch.setitem(sys.modules, "rich", types.ModuleType("rich"))
+    fake = types.ModuleType("rich.table")
+    fake.Table = RichTable
+    monkeypatch.setitem(sys.modules, "rich.table", fake)
+    rows = FunctionInfo("loss", "loss", 2, 41, 3, bytes=2048), FunctionInfo("pdf", "model", 1, 1, 1)
+    table = CacheInfo(rows, max_entries=40).__rich__()
+    assert (table.title, table.caption, table.show_footer) == ("Graph cache", "at most 40 graphs", True)
+    names, sums, sides = zip(*table.columns, strict=True)
+    assert names[:3] == ("function", "kind", "graphs")
+    assert sums == ("total", "", "3", "0", "42", "4", "0", "0", "0.000", "2.0 kB")
+    assert sides == ("left",) * 2 + ("right",) * 8
+    assert table.rows == [
+        ("loss", "loss", "2", "0", "41", "3", "0", "0", "0.000", "2.0 kB"),
+        ("pdf", "model", "1", "0", "1", "1", "0", "0", "0.000", "0 B"),
+    ]
 
 
 @pytest.mark.parametrize(
