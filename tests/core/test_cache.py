@@ -855,6 +855,28 @@ def test_a_function_that_dies_in_the_middle_of_evicting_costs_the_others_nothing
     assert cache.info().total.bytes == 25
 
 
+def test_what_died_after_an_interrupt_is_taken_off_the_books():
+    # Check the worst case for mending: the functions end between the interrupt and the next operation.
+    cache, owners = make(sizeof=len), [CacheOwner(name) for name in ("loss", "dies", "its entry is held")]
+    for owner in owners:
+        cache.get_or_build(owner, "key", lambda: "x" * 10)
+
+    def interrupted(*args, **more):
+        raise KeyboardInterrupt
+
+    cache._emit_later = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        cache.get_or_build(owners[0], "new", lambda: "x" * 10)
+    del cache._emit_later
+    held = owners[2].table["key"]
+    del owners[1:], owner
+    gc.collect()
+    assert held.owner() is None
+    total = cache.info().total
+    assert (total.graphs, total.bytes, total.invalidations) == (1, 10, 2)
+    assert (list(cache._lru), cache._bytes) == ([owners[0].table["key"].serial], 10)
+
+
 def test_an_entry_without_its_function_expires_quietly():
     clock = Clock()
     cache, owner = make(max_age=1, clock=clock), CacheOwner("loss")

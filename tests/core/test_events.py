@@ -76,6 +76,21 @@ def test_a_listener_can_be_entered_again_and_hears_each_event_once():
     assert len(heard) == 3
 
 
+def test_listeners_may_leave_in_any_order_and_once_too_often():
+    first, second = [], []
+    one, two = listen(first.append, "build"), listen(second.append, "build")
+    one.__enter__()
+    two.__enter__()
+    one.__exit__(None, None, None)
+    emit(BUILD)
+    # As where an interrupted end of a block is ended again.
+    one.__exit__(None, None, None)
+    emit(BUILD)
+    two.__exit__(None, None, None)
+    assert (first, second) == ([], [BUILD] * 2)
+    assert not listening()
+
+
 def test_a_listener_leaves_also_on_error():
     with pytest.raises(ZeroDivisionError), listen(print):
         raise ZeroDivisionError

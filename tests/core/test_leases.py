@@ -796,6 +796,26 @@ def test_a_finalizer_at_any_step_loses_no_cpu_and_waits_for_nobody(shared, tmp_p
     assert all(right and "in the middle of this thread's own work on the pool" in text for right, text in refused)
 
 
+def test_a_finalizer_in_the_middle_of_a_grant_is_refused_what_it_would_wait_for():
+    pool = CpuPool(2)
+    grant, refused = pool._queue._grant, []
+
+    def finalizer_comes_first():
+        if not refused:
+            for timeout, error in ((0, CpuLeaseTimeoutError), (None, CpuError)):
+                with pytest.raises(ZrunError, match="Do it in a thread of its own") as raised:
+                    pool.acquire(1, timeout=timeout).__enter__()
+                refused.append(raised.type is error)
+        grant()
+
+    pool._queue._grant = finalizer_comes_first
+    with pool.acquire(2) as cpus:
+        assert cpus == 2
+    assert refused == [True, True]
+    assert pool.available == 2
+    assert not pool._queue.requests
+
+
 def test_what_a_finalizer_gives_back_while_a_deadlock_is_looked_for_is_found(monkeypatch):
     monkeypatch.setattr(_lease_queue, "_LOOK_AGAIN", 0.01)
     outcomes = set()

@@ -663,6 +663,22 @@ def test_a_coroutine_invalidates_when_it_ends():
     assert reads.outdated == "test_a_coroutine_invalidates_when_it_ends.<locals>.Async.change was called"
 
 
+def test_a_coroutine_that_fails_half_way_invalidates_too():
+    class Half:
+        order = tracked(3)
+
+        @invalidates
+        async def change(self):
+            await asyncio.sleep(0)
+            raise ZeroDivisionError
+
+    obj = Half()
+    reads = read(lambda: obj.order)
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(obj.change())
+    assert reads.outdated == "test_a_coroutine_that_fails_half_way_invalidates_too.<locals>.Half.change was called"
+
+
 def test_the_method_keeps_its_face_and_its_arguments():
     class Face:
         @invalidates
