@@ -24,8 +24,8 @@ from ._budgets import check_budgets
 from ._cache_info import FunctionInfo
 from ._events import Event, EventName, emit
 from ._explain import Explanation, nearest
-from ._fork import renewed_in_child
-from ._owner import CacheOwner, Change, Dropped, Entry, Inbox, Obituary
+from ._fork import is_owned, renewed_in_child
+from ._owner import CacheOwner, Change, Dropped, Entry, Inbox, Obituary, Place
 from .errors import ZrunWarning
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Books:
         self._busy = False
         self._torn = False
         # From the least recently used on; the owners hold the entries.
-        self._lru: OrderedDict[int, ref[Entry]] = OrderedDict()
+        self._lru: OrderedDict[int, Place] = OrderedDict()
         # The entry used last, as long as it is on the books; 0 stands for none.
         self._newest = 0
         self._bytes = 0
@@ -75,6 +75,10 @@ class Books:
     def disposes(self) -> bool:
         """Whether values are handed to a `dispose` function."""
         return self._dispose is not None
+
+    def is_held(self) -> bool:
+        """Whether the calling thread holds the lock."""
+        return is_owned(self._lock)
 
     def renew(self) -> None:
         """Start anew in a forked child, where the threads that hold locks and build are no more."""
@@ -131,15 +135,15 @@ class Books:
                 if entry.serial not in self._lru or entry.outdated:
                     self._lru.pop(entry.serial, None)
                     del owner.table[key]
-        for serial, found in list(self._lru.items()):
-            known = found()
+        for serial, place in list(self._lru.items()):
+            known = place()
             holder = known.owner() if known is not None else None
-            if known is None or holder is None:
+            if holder is None:
                 del self._lru[serial]
                 continue
             holder.order[serial] = None
-            holder.nbytes += known.nbytes
-            self._bytes += known.nbytes
+            holder.nbytes += place.nbytes
+            self._bytes += place.nbytes
 
     def _admit(self, owner: CacheOwner) -> None:
         with self._lock:
@@ -152,7 +156,7 @@ class Books:
         owner.order[entry.serial] = None
         owner.nbytes += entry.nbytes
         self._bytes += entry.nbytes
-        self._lru[entry.serial] = ref(entry)
+        self._lru[entry.serial] = Place.of(entry)
         self._newest = 0
         if self._max_age is not None:
             self._due = min(self._due, entry.used + self._max_age)
@@ -161,15 +165,17 @@ class Books:
     def _drop(self, serial: int, event: Literal["evict", "invalidate"], reason: str) -> None:
         """Take one entry off the books, if it is on them."""
         self._newest = 0
-        found = self._lru.pop(serial, None)
-        entry = found() if found is not None else None
+        place = self._lru.pop(serial, None)
+        if place is None:
+            return
+        self._bytes -= place.nbytes
+        entry = place()
         owner = entry.owner() if entry is not None else None
         if entry is None or owner is None:
-            # Gone already, or its function has died; then the obituary settles the rest.
+            # Its function has died; then the obituary settles the rest.
             return
         owner.order.pop(serial, None)
-        owner.nbytes -= entry.nbytes
-        self._bytes -= entry.nbytes
+        owner.nbytes -= place.nbytes
         if event == "evict":
             owner.evictions += 1
         else:
@@ -199,18 +205,25 @@ class Books:
         info = gone.info
         self._owners.pop(gone.token, None)
         self._newest = 0
-        for serial, nbytes, value in gone.remains:
-            if self._lru.pop(serial, None) is None:
-                # Another thread dropped it while the function died.
+        for serial, value in gone.remains:
+            place = self._lru.pop(serial, None)
+            if place is None:
+                # Dropped while the function died.
                 continue
-            self._bytes -= nbytes
+            self._bytes -= place.nbytes
             if value is not None:
                 self._let_go_later(value, info.function)
             event = Event("invalidate", info.function, info.kind, "the function is gone", owner=gone.token)
             self._after.append(partial(emit, event))
         # What it had is no longer there, and counts as dropped.
-        gone_for_good = info._replace(graphs=0, bytes=0, compiled=0, invalidations=info.invalidations + info.graphs)
-        self._gone = self._gone.plus(gone_for_good)
+        lost = info._replace(graphs=0, bytes=0, compiled=0, invalidations=info.invalidations + info.graphs)
+        done = False
+        while not done:
+            before = self._gone
+            after = before.plus(lost)
+            # Else a finalizer had another function buried meanwhile.
+            if done := self._gone is before:
+                self._gone = after
 
     def _expire(self) -> None:
         """Drop what has not been used for too long; cheap as long as nothing is due."""
@@ -219,8 +232,8 @@ class Books:
         self._due = inf
         while self._lru:
             serial = _first(self._lru)
-            found = self._lru.get(serial)
-            entry = found() if found is not None else None
+            place = self._lru.get(serial)
+            entry = place() if place is not None else None
             if entry is not None and now <= entry.used + self._max_age:
                 self._due = entry.used + self._max_age
                 break
@@ -256,8 +269,8 @@ class Books:
 
     def _known(self, owner: CacheOwner) -> list[Dropped]:
         """What a new key of a function is compared with."""
-        recent = [self._lru.get(serial) for serial in list(islice(reversed(owner.order), _COMPARED))]
-        found = [reference() for reference in recent if reference is not None]
+        recent = [self._lru.get(serial) for serial in _last(owner.order, _COMPARED)]
+        found = [place() for place in recent if place is not None]
         kept = [Dropped(entry.rows, "", entry.seconds) for entry in found if entry is not None]
         return [*kept, *reversed(owner.dropped)]
 
@@ -282,9 +295,18 @@ class Books:
             )
 
 
+# A finalizer may change an order between two steps of these; then they look again.
+
+
 def _first(order: OrderedDict[int, Any]) -> int:
     """The first of what is in order; -1 where there is none any more."""
     while True:
         with suppress(RuntimeError):
             return next(iter(order), -1)
-        # A finalizer changed the order between the two calls.
+
+
+def _last(order: OrderedDict[int, Any], number: int) -> list[int]:
+    """The last of what is in order, the very last first."""
+    while True:
+        with suppress(RuntimeError):
+            return list(islice(reversed(order), number))

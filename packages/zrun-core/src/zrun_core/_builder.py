@@ -7,6 +7,7 @@ from operator import index
 from typing import TYPE_CHECKING, Any
 
 from ._books import Books
+from ._fork import is_at_work
 from ._owner import Death, Entry, Outdate
 from ._reads import Recording, note_read
 
@@ -74,7 +75,7 @@ class Builder(Books):
     def _claim(self, owner: CacheOwner, claim: Claim, may_wait: bool) -> Any:
         """Get the right to build (None), or the value that another builder shares."""
         while (other := owner.claims.setdefault(claim.key, claim)) is not claim:
-            if not may_wait:
+            if not may_wait or is_at_work():
                 return None
             other.wait()
             # It may be outdated already, by a change that came before this call.

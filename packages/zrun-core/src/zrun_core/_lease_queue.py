@@ -18,7 +18,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from ._fork import renewed_in_child
+from ._fork import is_at_work, renewed_in_child
 from .errors import CpuError, CpuLeaseTimeoutError
 
 if TYPE_CHECKING:
@@ -101,6 +101,14 @@ class _AtWork(Exception):  # noqa: N818 - never leaves this module
     """A finalizer or signal handler asks for something while the thread it runs in is at work on the queue."""
 
 
+def _no_waiting(request: Request) -> CpuError | CpuLeaseTimeoutError:
+    """The error for a request in the middle of zrun's own work, for which others may have to wait to go on."""
+    return (CpuError if request.timeout == _FOREVER else CpuLeaseTimeoutError)(
+        "acquire: a finalizer or signal handler asks for CPUs in the middle of this thread's own work in zrun, so it "
+        "cannot wait for them. Do it in a thread of its own."
+    )
+
+
 class LeaseQueue:
     """The requests of one pool, in order of arrival.
 
@@ -126,6 +134,10 @@ class LeaseQueue:
         self.lock = threading.Lock()
         self._here = threading.local()
 
+    def is_held(self) -> bool:
+        """Whether the calling thread is at work on the queue."""
+        return getattr(self._here, "at_work", False)
+
     def wait(self, request: Request) -> None:
         """Put a request in the queue and return when it holds CPUs.
 
@@ -138,10 +150,9 @@ class LeaseQueue:
         try:
             self._alone(partial(self._join, request))
         except _AtWork:
-            raise (CpuError if request.timeout == _FOREVER else CpuLeaseTimeoutError)(
-                "acquire: a finalizer or signal handler asks for CPUs in the middle of this thread's own work on the "
-                "pool, which can go on only after it. Do it in a thread of its own."
-            ) from None
+            raise _no_waiting(request) from None
+        if not request.numbers and is_at_work():
+            raise _no_waiting(request)
         while not request.numbers:
             if request.error is not None:
                 raise request.error
@@ -181,7 +192,7 @@ class LeaseQueue:
             _AtWork: this thread holds it already, further down.
         """
         here = self._here
-        if getattr(here, "at_work", False):
+        if self.is_held():
             raise _AtWork
         # Before the lock is taken: a finalizer that runs in between must not take it.
         here.at_work = True

@@ -36,8 +36,8 @@ class Obituary(NamedTuple):
 
     token: int
     info: FunctionInfo
-    # The serial number, size and value of each; no value where nobody disposes of it.
-    remains: tuple[tuple[int, int, Any], ...]
+    # The serial number and value of each; no value where nobody disposes of it.
+    remains: tuple[tuple[int, Any], ...]
 
 
 # Appending to a deque is safe wherever Python may run a finalizer, also in the middle of the cache's own work.
@@ -160,6 +160,25 @@ class Entry:
         return said or next((death.reason for death in self.deaths if death() is None), "")
 
 
+class Place(ref[Entry]):
+    """An entry's place in the order of use. It knows what the entry weighs, also when that is gone."""
+
+    __slots__ = ("nbytes",)
+
+    nbytes: int
+
+    @classmethod
+    def of(cls, entry: Entry) -> Place:
+        """The place of an entry.
+
+        Args:
+            entry: the entry.
+        """
+        made = cls(entry)
+        made.nbytes = entry.nbytes
+        return made
+
+
 class CacheOwner:
     """One function as the cache sees it: its name, its own budget, its counters.
 
@@ -264,7 +283,7 @@ class CacheOwner:
         # A list takes them in one step: another thread may be dropping some, and the books will know which those were.
         entries = list(self.table.values())
         # Without a dispose function there is no need to keep the values for it.
-        remains = tuple((each.serial, each.nbytes, each.value if self.disposed else None) for each in entries)
+        remains = tuple((each.serial, each.value if self.disposed else None) for each in entries)
         self.inbox.append(Obituary(self.token, self.info(), remains))
 
     def __repr__(self) -> str:
