@@ -877,6 +877,45 @@ def test_what_died_after_an_interrupt_is_taken_off_the_books():
     assert (list(cache._lru), cache._bytes) == ([owners[0].table["key"].serial], 10)
 
 
+def test_what_is_dropped_when_it_is_dead_already_weighs_no_more():
+    # This used to count the bytes of such an entry for ever.
+    cache, owners = make(sizeof=len), [CacheOwner("dies"), CacheOwner("loss")]
+    for owner in owners:
+        cache.get_or_build(owner, "key", lambda: "x" * 10)
+    first = owners[0].table["key"].serial
+    del owner
+
+    def drop():
+        del owners[0]
+        assert cache._lru[first]() is None
+        cache._drop(first, "evict", "it is the oldest")
+        assert cache._bytes == 10
+
+    cache._open(drop)
+    assert cache.info().total[2:] == (1, 0, 2, 0, 1, pytest.approx(0, abs=LONG), 10, 0)
+    assert (len(cache._lru), cache._bytes) == (1, 10)
+
+
+def test_of_two_functions_that_die_one_within_the_burial_of_the_other_both_count():
+    # This used to lose the counters of one of them.
+    cache, owners = make(), [CacheOwner("first"), CacheOwner("second")]
+    for owner in owners:
+        cache.get_or_build(owner, "key", lambda: "graph")
+    del owner
+
+    class Interrupted(FunctionInfo):
+        def plus(self, other):
+            if owners:
+                owners.clear()
+                cache.settle()
+            return super().plus(other)
+
+    cache._gone = Interrupted("(gone)", "")
+    del owners[0]
+    gone = row_of(cache, "(gone)")
+    assert (gone.misses, gone.invalidations) == (2, 2)
+
+
 def test_an_entry_without_its_function_expires_quietly():
     clock = Clock()
     cache, owner = make(max_age=1, clock=clock), CacheOwner("loss")

@@ -16,8 +16,10 @@ from zrun_core import (
     _builder,
     _cache,
     _events,
+    _fork,
     _function,
     _invalidates,
+    _order,
     _owner,
     _reads,
     _tracked,
@@ -32,7 +34,8 @@ from zrun_core._events import Event, emit
 from .counting_backend import CountingBackend
 from .stepping import at_every_step, elsewhere, happens_at, interrupted_at
 
-MODULES = (_books, _build_once, _builder, _cache, _events, _function, _invalidates, _owner, _reads, _tracked, testing)
+CACHE = (_books, _build_once, _builder, _cache, _fork, _order, _owner)
+MODULES = (*CACHE, _events, _function, _invalidates, _reads, _tracked, testing)
 FILES = frozenset(module.__file__ for module in (*MODULES, contextlib))
 
 

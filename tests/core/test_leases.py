@@ -793,7 +793,7 @@ def test_a_finalizer_at_any_step_loses_no_cpu_and_waits_for_nobody(shared, tmp_p
 
     at_every_step(20, try_step)
     assert refused
-    assert all(right and "in the middle of this thread's own work on the pool" in text for right, text in refused)
+    assert all(right and "in the middle of this thread's own work in zrun" in text for right, text in refused)
 
 
 def test_a_finalizer_in_the_middle_of_a_grant_is_refused_what_it_would_wait_for():

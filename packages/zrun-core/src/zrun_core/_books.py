@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import warnings
 from collections import OrderedDict, deque
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
-from itertools import islice
 from math import inf
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -25,7 +24,8 @@ from ._cache_info import FunctionInfo
 from ._events import Event, EventName, emit
 from ._explain import Explanation, nearest
 from ._fork import is_owned, renewed_in_child
-from ._owner import CacheOwner, Change, Dropped, Entry, Inbox, Obituary, Place
+from ._order import Place, first, last
+from ._owner import CacheOwner, Change, Dropped, Entry, Inbox, Obituary
 from .errors import ZrunWarning
 
 if TYPE_CHECKING:
@@ -231,7 +231,7 @@ class Books:
             return
         self._due = inf
         while self._lru:
-            serial = _first(self._lru)
+            serial = first(self._lru)
             place = self._lru.get(serial)
             entry = place() if place is not None else None
             if entry is not None and now <= entry.used + self._max_age:
@@ -245,14 +245,14 @@ class Books:
         self._read_notes()
         if owner is not None and owner.max_graphs is not None:
             while len(owner.order) > owner.max_graphs:
-                serial = _first(owner.order)
+                serial = first(owner.order)
                 self._drop(serial, "evict", f"max_graphs={owner.max_graphs}")
                 # Still there if a drop was interrupted here, by a finalizer that brought us back.
                 owner.order.pop(serial, None)
         while self._max_entries is not None and len(self._lru) > self._max_entries:
-            self._drop(_first(self._lru), "evict", f"max_entries={self._max_entries}")
+            self._drop(first(self._lru), "evict", f"max_entries={self._max_entries}")
         while self._max_bytes is not None and self._bytes > self._max_bytes and len(self._lru) > 1:
-            self._drop(_first(self._lru), "evict", f"max_bytes={self._max_bytes}")
+            self._drop(first(self._lru), "evict", f"max_bytes={self._max_bytes}")
 
     def _explain(self, owner: CacheOwner, rows: Rows) -> Explanation:
         """Compare a key that is not there with the most recent ones of its function, and with those dropped last."""
@@ -269,7 +269,7 @@ class Books:
 
     def _known(self, owner: CacheOwner) -> list[Dropped]:
         """What a new key of a function is compared with."""
-        recent = [self._lru.get(serial) for serial in _last(owner.order, _COMPARED)]
+        recent = [self._lru.get(serial) for serial in last(owner.order, _COMPARED)]
         found = [place() for place in recent if place is not None]
         kept = [Dropped(entry.rows, "", entry.seconds) for entry in found if entry is not None]
         return [*kept, *reversed(owner.dropped)]
@@ -293,20 +293,3 @@ class Books:
                 ZrunWarning,
                 stacklevel=2,
             )
-
-
-# A finalizer may change an order between two steps of these; then they look again.
-
-
-def _first(order: OrderedDict[int, Any]) -> int:
-    """The first of what is in order; -1 where there is none any more."""
-    while True:
-        with suppress(RuntimeError):
-            return next(iter(order), -1)
-
-
-def _last(order: OrderedDict[int, Any], number: int) -> list[int]:
-    """The last of what is in order, the very last first."""
-    while True:
-        with suppress(RuntimeError):
-            return list(islice(reversed(order), number))

@@ -151,7 +151,7 @@ class LeaseQueue:
             self._alone(partial(self._join, request))
         except _AtWork:
             raise _no_waiting(request) from None
-        if not request.numbers and is_at_work():
+        if not request.numbers and request.error is None and is_at_work():
             raise _no_waiting(request)
         while not request.numbers:
             if request.error is not None:

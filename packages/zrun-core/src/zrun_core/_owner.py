@@ -160,25 +160,6 @@ class Entry:
         return said or next((death.reason for death in self.deaths if death() is None), "")
 
 
-class Place(ref[Entry]):
-    """An entry's place in the order of use. It knows what the entry weighs, also when that is gone."""
-
-    __slots__ = ("nbytes",)
-
-    nbytes: int
-
-    @classmethod
-    def of(cls, entry: Entry) -> Place:
-        """The place of an entry.
-
-        Args:
-            entry: the entry.
-        """
-        made = cls(entry)
-        made.nbytes = entry.nbytes
-        return made
-
-
 class CacheOwner:
     """One function as the cache sees it: its name, its own budget, its counters.
 
