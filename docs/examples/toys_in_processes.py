@@ -34,7 +34,7 @@ def fit_toys(seeds):
     fits = []
     for seed in seeds:
         toy = loss.with_data(data=np.random.default_rng(seed).normal(3.0, 2.0, EVENTS))
-        fits.append(minimize(toy.value_and_gradient, toy.x0, jac=True).x)
+        fits.append(minimize(toy.value_and_gradient, toy.x0, jac=True, bounds=[(None, None), (0.1, None)]).x)
     return fits
 
 

@@ -30,7 +30,7 @@ def fit_toy(seed):
     data = np.random.default_rng(seed).normal(3.0, 2.0, EVENTS)
     with zrun.run.acquire_cpu(max_cpu=1):
         toy = loss.with_data(data=data)
-        return minimize(toy.value_and_gradient, toy.x0, jac=True).x
+        return minimize(toy.value_and_gradient, toy.x0, jac=True, bounds=[(None, None), (0.1, None)]).x
 
 
 with ThreadPoolExecutor(max_workers=8) as pool:

@@ -30,7 +30,7 @@ Example:
     >>> done.rewritten
     2
     >>> [(place.line, place.kind) for place in done.places]
-    [(10, 'check'), (10, 'left')]
+    [(10, 'left')]
 """
 
 from __future__ import annotations

@@ -193,7 +193,9 @@ def _batch(problem: Problem, points: tf.Tensor | Rows, *, jit_compile: bool = Fa
     value = tf.function(problem.value, autograph=False, jit_compile=True) if jit_compile else problem.value
     # A loss that reads variables has them set for each point, one after another.
     at_once = 1 if problem.reads else _COMPILED_AT_ONCE if jit_compile else _AT_ONCE
-    return tf.map_fn(value, points, fn_output_signature=tf.float64, parallel_iterations=at_once)
+    return tf.map_fn(
+        value, points, fn_output_signature=tf.float64, parallel_iterations=at_once if not tf.executing_eagerly() else 1
+    )
 
 
 def _compiled_batch(problem: Problem, points: tf.Tensor | Rows) -> tf.Tensor:

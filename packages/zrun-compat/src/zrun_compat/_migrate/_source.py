@@ -82,7 +82,7 @@ class _Module:
         imports.rewrite(self._modules)
         self._say_what_is_imported_for_others()
         self._say_where_zfit_is_left()
-        hints = Hints(self._tree, self._uses.uses)
+        hints = Hints(self._tree, old)
         for node, reason in hints.found:
             self._say("left", node, reason)
         new = self._edits.applied()

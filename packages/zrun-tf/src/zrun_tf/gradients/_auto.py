@@ -176,5 +176,7 @@ def all_derivatives(tape: tf.GradientTape, target: tf.Tensor, source: Any, at_on
     signature = tf.TensorSpec(source.shape, source.dtype)
     count = target.shape.num_elements()
     places = tf.range(size if count is None else count)
-    rows = tf.map_fn(row, places, fn_output_signature=signature, parallel_iterations=at_once)
+    rows = tf.map_fn(
+        row, places, fn_output_signature=signature, parallel_iterations=at_once if not tf.executing_eagerly() else 1
+    )
     return tf.reshape(rows, tf.concat([shape, tf.shape(source)], axis=0))

@@ -133,7 +133,11 @@ def _forward(
         return found
 
     try:
-        return tf.map_fn(column, tf.eye(flat.shape.num_elements(), dtype=problem.dtype), parallel_iterations=at_once)
+        return tf.map_fn(
+            column,
+            tf.eye(flat.shape.num_elements(), dtype=problem.dtype),
+            parallel_iterations=at_once if not tf.executing_eagerly() else 1,
+        )
     except Exception as error:  # noqa: BLE001 - TensorFlow raises errors of many kinds where it has no rule
         _say(problem, "in forward mode", error)
         return None
