@@ -174,7 +174,7 @@ def test_toys_on_a_pool_of_workers(script, tmp_path):
         [sys.executable, str(EXAMPLES / script)], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr
-    found = re.search(r"^24 toys .* on (\d+) CPUs: mean = (\S+), width = (\S+)$", done.stdout, re.MULTILINE)
+    found = re.search(r"^24 toys .*on (\d+) CPUs: mean = (\S+), width = (\S+)$", done.stdout, re.MULTILINE)
     # The mean of 24 toys of 2000 events each.
     assert float(found[2]) == pytest.approx(3.0, abs=0.05)
     assert float(found[3]) == pytest.approx(2.0, abs=0.05)

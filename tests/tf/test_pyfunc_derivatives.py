@@ -280,7 +280,7 @@ def test_a_hessian_takes_few_evaluations_more(way):
         return tf.reduce_sum(tf.math.log(zrun.numpy_function(function, [x, mu, sigma], like=x)))
 
     way(lambda mu, sigma: zrun.hessian(loss, [mu, sigma]))(constant(0.5), constant(1.5))
-    # For each of two parameters 6 points at first, 6 and 24 more where those miss the tolerance, and 6 for the mixed one.
+    # For each of two parameters 6 points, 6 and 24 more where those miss the tolerance, and some for the mixed one.
     assert 1 + 1 + 2 * 12 <= function.calls <= 1 + 1 + 2 * 36 + 2 * 6
 
 
