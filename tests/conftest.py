@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 
 from hypothesis import settings
 
@@ -12,6 +13,10 @@ for _name in [name for name in os.environ if name.startswith("ZRUN_")]:
     del os.environ[_name]
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+# A shell starts what runs in the background with interrupts ignored, and programs that tests start would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Examples that trace a graph take long on a busy machine, so no example has a deadline; CI repeats the same ones.
 settings.register_profile("default", deadline=None, print_blob=True)
