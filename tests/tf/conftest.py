@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+# A program of its own, which sets up devices when it is loaded.
+collect_ignore = ["device_cases.py"]
+
 
 @pytest.fixture(params=["direct", "public"])
 def path(request):
