@@ -8,6 +8,14 @@ import pytest
 collect_ignore = ["device_cases.py"]
 
 
+@pytest.fixture(autouse=True)
+def _retraces_of_this_test_only():
+    # Tests share functions; how many traces of one fall into a minute would depend on how fast the machine is.
+    from zrun_tf import run
+
+    run.watch._histories.clear()
+
+
 @pytest.fixture(params=["direct", "public"])
 def path(request):
     """Run a test with the fast dispatch and once more as if a private symbol of TensorFlow were missing.
