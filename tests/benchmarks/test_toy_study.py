@@ -88,18 +88,19 @@ def _numba_stats():
     return fit
 
 
+@pytest.mark.parametrize("hessian", [True, False], ids=["hessian", "gradient only"])
 @pytest.mark.parametrize("jit", [False, True], ids=["graph", "jit"])
-def test_toys(compare, jit):
+def test_toys(compare, jit, hessian):
     samples = _samples()
     peers = {"JAX, jit(value_and_grad)": _jax(), "iminuit UnbinnedNLL on numba_stats": _numba_stats()}
     with zrun.run.using(jit=jit):
         data = next(samples)
-        ours = list(toys.fit(data).values)
+        ours = list(toys.fit(data, hessian=hessian).values)
         for name, fit in peers.items():
             assert np.allclose(fit(data), ours, atol=2e-3, rtol=2e-3), name
         compare(
-            f"one toy, new data and new objects{', jit' if jit else ''}",
-            lambda: toys.fit(next(samples)),
+            f"one toy, new data and new objects{', jit' if jit else ''}{'' if hessian else ', no Hessian'}",
+            lambda: toys.fit(next(samples), hessian=hessian),
             {name: (lambda fit=fit: fit(next(samples))) for name, fit in peers.items()},
             number=3,
             rounds=11,

@@ -15,6 +15,7 @@ from typing import ClassVar, Generic, TypeVar
 import pytest
 
 from zrun_core import flatten, register, static, struct, tracked
+from zrun_core._attributes import is_its_dict
 from zrun_core._structure import rows
 from zrun_core.errors import StructureError
 
@@ -651,3 +652,21 @@ def test_deep_objects():
     for _ in range(50):
         nested = Box(deque([nested]))
     assert key(round_trip(nested)) == key(nested)
+
+
+def test_which_objects_are_what_their_dict_says():
+    @struct
+    class Plain:
+        def __init__(self, mu):
+            self.mu = mu
+
+    @struct
+    class Slots:
+        __slots__ = ("mu",)
+
+        def __init__(self, mu):
+            self.mu = mu
+
+    assert is_its_dict(Plain(1.0))
+    # A slot may hold something else while the dict stays as it is.
+    assert not any(is_its_dict(obj) for obj in (Slots(1.0), object(), {}, 1.0))

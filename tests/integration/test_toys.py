@@ -83,8 +83,8 @@ def run(code):
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the system does not tell the memory of a process")
 def test_a_thousand_toys_run_on_one_trace_in_flat_memory():
     found = run(TOYS)
-    # One for the value, one for value and gradient.
-    assert sorted(found["traces"].values()) == [1, 1]
+    # One for the value, one for value and gradient, one for the Hessian.
+    assert sorted(found["traces"].values()) == [1, 1, 1]
     assert found["growth"] < 10_000_000
     # Right on average: 40 % of events are signal, at 5.2 with a width of 0.8, over a slope of 1/4.
     truth = [0.4, 5.2, 0.8, 0.25]

@@ -9,9 +9,11 @@ from dataclasses import fields as dataclass_fields
 from dataclasses import is_dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from ._container_nodes import ContainerNode
 from ._containers import Static
+from ._flattening import visitor_of
 from ._nodes import REFERENCE, Key, KeyRow, Node, Rebuilding
 
 if TYPE_CHECKING:
@@ -51,6 +53,11 @@ class Attributes:
         self._cached = {name for name, value in found.items() if isinstance(value, cached_property)}
         # Then an attribute is what the object's dict says, without asking the class.
         self._plain = not any(hasattr(found.get(name), "__set__") for name in self._declared)
+
+    @property
+    def are_the_dict(self) -> bool:
+        """Whether the attributes of an object are what its dict holds, with nothing computed and no slots."""
+        return self._plain
 
     def __bool__(self) -> bool:
         """Whether any are declared."""
@@ -155,7 +162,22 @@ def attributes_visitor(cls: type) -> Visitor:
     def visit(obj: Any, into: Flattening) -> Key:
         return into.mutable(obj, OBJECT, *attributes.of(obj))
 
+    if attributes.are_the_dict and cls.__dictoffset__:
+        _by_dict.add(visit)
     return visit
+
+
+# Visitors that see what is in the dict of an object and nothing else.
+_by_dict: WeakSet[Visitor] = WeakSet()
+
+
+def is_its_dict(obj: Any) -> bool:
+    """Whether an object is taken apart the same way as long as its `__dict__` holds the same objects.
+
+    Args:
+        obj: any object.
+    """
+    return visitor_of(type(obj)) in _by_dict
 
 
 def extended_visitor(cls: type, content: Visitor) -> Visitor:

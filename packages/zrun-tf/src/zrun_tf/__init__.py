@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from zrun_core._version import __version__ as __version__
     from zrun_core.errors import DoNotTrace as DoNotTrace
 
+    from ._bridge import objective as objective
     from ._chunked import chunked_map as chunked_map
     from ._chunked import chunked_sum as chunked_sum
     from ._errors import GradientError as GradientError
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from ._errors import UnconnectedGradientError as UnconnectedGradientError
     from ._evaluate import eval_object as eval_object
     from ._objective import Objective as Objective
-    from ._objective import objective as objective
     from ._pyfunc import numpy_function as numpy_function
     from ._pyfunc import py_function as py_function
     from ._run import RunManager as RunManager
@@ -82,7 +82,7 @@ _HOME = {
     "invalidates": _CORE,
     "jacobian": "zrun_tf.gradients",
     "numpy_function": "zrun_tf._pyfunc",
-    "objective": "zrun_tf._objective",
+    "objective": "zrun_tf._bridge",
     "py_function": "zrun_tf._pyfunc",
     "register": _CORE,
     "run": "zrun_tf._run",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from types import FunctionType
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ from zrun_core._function import Function
 from zrun_core._structure import Flattening, Node, Refusal, refused
 
 from ._graph import to_input
+from ._unchanged import snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from zrun_core._function import Taken
 
     from ._parameters import Bound
+    from ._unchanged import Snapshot
 
 
 class Carried:
@@ -37,12 +39,11 @@ class Carried:
         parts: the key of each.
         leaves: their dynamic parts.
         weak: their opaque objects.
-        fixed: whether another look at the same three would find the same.
-        inputs: what a graph takes for them, made once; None where they are not fixed.
+        inputs: what a graph takes for them, made once; None where they have to be looked at anew at each call.
         memo: where the entries for them were found.
     """
 
-    __slots__ = ("_own", "arguments", "fixed", "inputs", "leaves", "memo", "parts", "weak")
+    __slots__ = ("_own", "_snapshot", "_state", "arguments", "inputs", "leaves", "memo", "parts", "weak")
 
     def __init__(self, loss: Callable[..., Any], data: Mapping[str, Any], params: Bound) -> None:
         self.arguments = (loss, data, params)
@@ -53,19 +54,39 @@ class Carried:
             raise refused(refusal, "") from None
         self.leaves, self.weak = into.leaves, into.weak
         self._own = [leaf for leaf in into.leaves if not hasattr(leaf, "zrun_original")]
-        body = loss.python_function if isinstance(loss, Function) else loss
-        others = [obj for obj in into.weak if obj is not loss and all(obj is not v for v in params.variables)]
-        # A plain function is known by its identity, and data are copied when they are given.
-        self.fixed = (
-            isinstance(body, FunctionType)
-            and not others
-            and all(isinstance(leaf, (tf.Tensor, float, complex)) for leaf in self._own)
-        )
-        self.inputs = [_input(leaf) for leaf in self.leaves] if self.fixed else None
+        self._snapshot = self._look(loss, params, [obj for _, obj, _ in into.seen.values()])
+        self.inputs = [_input(leaf) for leaf in self.leaves] if self._snapshot is not None else None
+        changing = self._snapshot is None or any(isinstance(leaf, tf.Variable) for leaf in self._own)
+        self._state = None if changing else self._read()
         self.memo: dict[Any, Any] = {}
+
+    def _look(self, loss: Callable[..., Any], params: Bound, seen: list[Any]) -> Snapshot | None:
+        """A snapshot of what may change; None where that cannot be had."""
+        # A plain function is known by its identity, and data are copied when they are given.
+        function = getattr(loss, "__func__", loss) if isinstance(loss, MethodType) else loss
+        body = function.python_function if isinstance(function, Function) else function
+        others = [
+            obj
+            for obj in self.weak
+            if obj is not loss and obj is not function and all(obj is not v for v in params.variables)
+        ]
+        if (
+            others
+            or not isinstance(body, FunctionType)
+            or not all(isinstance(leaf, (tf.Tensor, tf.Variable, float, complex)) for leaf in self._own)
+        ):
+            return None
+        return snapshot(seen)
+
+    def is_current(self) -> bool:
+        """Whether another look at the same three would find the same; False where that cannot be told."""
+        return self._snapshot is not None and self._snapshot.is_current()
 
     def state(self) -> tuple[Any, ...]:
         """Something that is equal as long as nothing that is carried has another value, parameters apart."""
+        return self._read() if self._state is None else self._state
+
+    def _read(self) -> tuple[Any, ...]:
         return (self.parts, *map(state_of, self._own))
 
     def with_last(self, leaf: Any) -> Taken:

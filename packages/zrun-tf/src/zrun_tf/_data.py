@@ -79,9 +79,3 @@ def refuse_masked(name: str, array: Any) -> None:
             f"{name} is a masked array with {masked} masked values, and TensorFlow knows no masks. Leave them out with "
             f"its method compressed(), or fill them in with filled(...)."
         )
-
-
-def to_numpy(value: tf.Tensor) -> Any:
-    """A scalar as a Python float, residuals as a float64 array."""
-    array = value.numpy()
-    return float(array) if np.ndim(array) == 0 else np.asarray(array, np.float64)

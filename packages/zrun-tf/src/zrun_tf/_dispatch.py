@@ -56,6 +56,7 @@ class Symbols(NamedTuple):
     # Methods of eager tensors, and of the context; called with the object.
     dtype_of: Any
     shape_of: Any
+    numpy_of: Any
     state_of: Any
 
 
@@ -77,7 +78,8 @@ def _symbols() -> Symbols | None:
         state = context()._thread_local_data
         parts = [getattr(state, name) for name in ("is_eager", "device_name", "function_call_options")]
         parts += [getattr(graphs, name) for name in ("stack", "_global_default_graph")]
-        methods: list[Any] = [tensor._datatype_enum, tensor._shape_tuple, attrgetter("_thread_local_data")]
+        methods: list[Any] = [tensor._datatype_enum, tensor._shape_tuple, tensor._numpy_internal]
+        methods.append(attrgetter("_thread_local_data"))
     except AttributeError:
         return None
     return Symbols._make([*_found.values(), *methods])
@@ -120,6 +122,17 @@ def hidden() -> Iterator[None]:
 
 _found: Final = {name: _find(place) for name, place in _PLACES.items()}
 direct: Final = _Direct()
+
+
+def numpy_of(tensor: Any) -> Any:
+    """The value of an eager tensor, which is not to be written to: it may be the tensor's own memory.
+
+    Args:
+        tensor: the tensor.
+    """
+    private = direct.symbols
+    own = private is not None and type(tensor) is private.EagerTensor
+    return private.numpy_of(tensor) if own else tensor.numpy()  # type: ignore[union-attr]
 
 
 def in_strategy(private: Symbols) -> bool:
@@ -226,7 +239,10 @@ class DirectGraph(Graph):
                 # Not with acquire(): an interrupt right after it would leave the lock taken for ever.
                 with lock:
                     return self._run(name, inputs, attributes, outputs, context)  # type: ignore[no-any-return]
-            return self._run(name, inputs, attributes, outputs, context)  # type: ignore[no-any-return]
+            if private.execute.execute is not private.plain_execute:
+                return self._run(name, inputs, attributes, outputs, context)  # type: ignore[no-any-return]
+            device = context._thread_local_data.device_name
+            return private.run(context._handle, device, name, inputs, attributes, outputs)  # type: ignore[no-any-return]
         except private.Status as status:
             error = private.as_error(status)
         except tf.errors.OpError as failed:

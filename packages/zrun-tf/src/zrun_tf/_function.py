@@ -65,6 +65,8 @@ class Function(CoreFunction[P, R]):
             context.ensure_initialized()
         state = private.state_of(context)
         eager_tensor = private.EagerTensor
+        # An empty name is looked up, which takes three times as long as the rest.
+        device = state.device_name or None
         key: list[Any] = []
         inputs: list[Any] = []
         given: tuple[Any, ...] = args
@@ -76,11 +78,11 @@ class Function(CoreFunction[P, R]):
             elif cls is float:
                 key.append(cls)
                 # See `to_input` for zeros.
-                inputs.append(eager_tensor(arg or np.array(arg), state.device_name, DOUBLE))
+                inputs.append(eager_tensor(arg or np.array(arg), device, DOUBLE))
             elif cls is np.ndarray and arg.dtype.char in NUMBERS:
                 key += (arg.dtype, arg.shape)
                 # A tensor may share the memory of an array, which can change later.
-                inputs.append(eager_tensor(arg.copy(), state.device_name, None))
+                inputs.append(eager_tensor(arg.copy(), device, None))
             elif cls in _BY_VALUE:
                 key += (cls, arg)
             else:
@@ -156,7 +158,7 @@ class Function(CoreFunction[P, R]):
             state = private.state_of(context)
             graph = self._usable(entry, ruling, private, state)
             if graph is not None:
-                tensor = private.EagerTensor(last.copy(), state.device_name, None)
+                tensor = private.EagerTensor(last.copy(), state.device_name or None, None)
                 return graph.finish(graph.execute([*carried.inputs, tensor], context))  # type: ignore[no-any-return]
         into = Flattening()
         parts = (*carried.parts, into.visit(last))

@@ -77,13 +77,17 @@ class LossFunctions:
 
     Args:
         loss: the loss; only its name and kind are kept.
+
+    Attributes:
+        name: of the loss, for messages.
+        others: the variables that it reads besides its parameters, as far as it has been seen to.
     """
 
     def __init__(self, loss: Callable[..., Any]) -> None:
         self.name = getattr(loss, "__qualname__", type(loss).__qualname__)
         self._kind = getattr(loss, "kind", "loss")
         self._functions: dict[str, Function[..., Any]] = {}
-        self._others: list[ref[tf.Variable]] = []
+        self.others: list[ref[tf.Variable]] = []
 
     def inputs(self, data: dict[str, Any]) -> dict[str, Any]:
         """The data as `Carried` takes them."""
@@ -99,7 +103,7 @@ class LossFunctions:
         """
         if what == "batch" and current().compiles(self._kind):
             what = COMPILED_BATCH
-        return self._function(what).run_with(carried, x)
+        return (self._functions.get(what) or self._function(what)).run_with(carried, x)
 
     def _function(self, what: str) -> Function[..., Any]:
         found = self._functions.get(what)
@@ -123,14 +127,12 @@ class LossFunctions:
     def _note(self, read: Iterable[tf.Variable], own: set[int]) -> None:
         # A variable that is an input of a graph has no value here; its owner is an argument.
         others = {id(v): v for v in read if id(v) not in own and hasattr(v.handle, "numpy")}
-        known = {id(held()) for held in self._others}
-        self._others += [ref(v) for key, v in others.items() if key not in known]
+        known = {id(held()) for held in self.others}
+        self.others += [ref(v) for key, v in others.items() if key not in known]
 
     def other_state(self) -> tuple[Any, ...]:
         """The values of the variables that the loss reads besides its parameters, as far as it has been seen to."""
-        if not self._others:
-            return ()
-        alive = [v for held in self._others if (v := held()) is not None]
+        alive = [v for held in self.others if (v := held()) is not None]
         return tuple(state_of(v) for v in alive)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import tensorflow as tf
@@ -11,20 +12,22 @@ from zrun_core._scope import current
 from zrun_core.errors import IllegalInGraphError
 
 from ._carried import Carried
-from ._data import to_numpy
+from ._convex import made_positive
 from ._differences import by_differences
+from ._dispatch import direct, numpy_of
 from ._leaves import Rows
-from ._losses import LossFunctions, functions_of
-from ._noted import Evaluations
-from ._parameters import Parameters
+from ._noted import note_gradient
 from .gradients._memory import StepMemory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from zrun_core._policy import Chunksize
+    from ._losses import LossFunctions
+    from ._parameters import Parameters
 
     Vector = np.ndarray[Any, np.dtype[np.float64]]
+
+_FLOAT64: Final = np.dtype(np.float64)
 
 
 class Objective:
@@ -44,7 +47,8 @@ class Objective:
         evaluations: how often each method computed something, by name (a value that was kept is not counted).
     """
 
-    # iminuit would take `hessian` unasked, and fails where that is not positive definite at the start.
+    # iminuit would take `hessian` unasked, and fails where that is not positive definite; it can be given
+    # `convex_hessian`.
     has_hessian = False
 
     def __init__(
@@ -54,15 +58,13 @@ class Objective:
         self._params = params
         self._data = data
         self._functions = functions
-        carried = Carried(loss, data, params.bound)
-        # With its state, where that cannot change; else it is looked at anew at each call.
-        self._fixed: tuple[Carried, tuple[Any, ...]] | None = (carried, carried.state()) if carried.fixed else None
+        self._carried = Carried(loss, data, params.bound)
         self._lock = params.lock
         self._kept: tuple[Any, dict[str, Any]] = (None, {})
         self._steps = StepMemory(params.names, functions.name)
         self.names = params.names
         self.x0 = params.start
-        self.evaluations = Evaluations()
+        self.evaluations: Counter[str] = Counter()
 
     @property
     def _parameters(self) -> dict[str, None]:
@@ -154,6 +156,25 @@ class Objective:
         """
         return self._at(x, "hessian")[0]  # type: ignore[no-any-return]
 
+    def convex_hessian(self, x: Any) -> Vector:
+        """The Hessian for minimisers that need a positive definite one, such as iminuit's `hessian=`.
+
+        Where the loss is convex around `x`, as at a minimum, it is the Hessian. Elsewhere the sign of negative
+        eigenvalues is turned and those next to zero are raised (Dauphin et al. 2014, arXiv:1406.2572), of the matrix
+        scaled to a diagonal of ones.
+
+        Args:
+            x: the parameters, shape `(n,)`.
+
+        Returns:
+            float64 of shape `(n, n)`, symmetric and positive definite; as the Hessian is where that is not finite.
+
+        Raises:
+            GradientError: the loss returns residuals.
+            ValueError: `x` has another shape.
+        """
+        return made_positive(self.hessian(x))
+
     def with_data(self, **data: Any) -> Objective:
         """The same loss on other data; data of the same structure run the same graphs.
 
@@ -206,30 +227,32 @@ class Objective:
 
     def _at(self, x: Any, *asked: str) -> list[Any]:
         """Results at `x`, kept or computed; what the first computes may serve the others."""
-        if not tf.executing_eagerly():
+        # One long function, because what runs between two executions of a graph costs several times its length.
+        private = direct.symbols
+        if not (tf.executing_eagerly() if private is None else private.state_of(private.context()).is_eager):
             raise IllegalInGraphError(
                 f"{asked[0]} of {self!r} was asked for while a graph is being built, but an objective gives NumPy, "
                 f"which a graph has none of. Call the loss itself there, and zrun.gradient for its derivatives."
             )
-        x = self._params.check(x)
-        policy = current()
+        if type(x) is not np.ndarray or x.dtype is not _FLOAT64 or x.shape != self.x0.shape:
+            x = self._params.check(x)
+        policy, functions = current(), self._functions
         with self._lock:
-            carried, state = self._fixed or self._look()
-            stamp = (x.tobytes(), policy, state, self._functions.other_state())
+            if not self._carried.is_current():
+                # Loss, data and parameters as they are now.
+                self._carried = Carried(self._loss, self._data, self._params.bound)
+            state = self._carried.state()
+            stamp = (x.tobytes(), policy, state, functions.other_state() if functions.others else ())
             if self._kept[0] != stamp:
                 self._kept = (stamp, {})
             for what in asked:
                 if what not in self._kept[1]:
-                    found = self._compute(x, what, carried, autograd=policy.autograd)
+                    found = self._compute(x, what, autograd=policy.autograd)
                     # The first call of a loss finds out which other variables it reads.
-                    self._kept = ((*stamp[:-1], self._functions.other_state()), {**self._kept[1], **found})
+                    others = functions.other_state() if functions.others else ()
+                    self._kept = ((*stamp[:-1], others), {**self._kept[1], **found})
             results = [self._kept[1][what] for what in asked]
-        return [result.copy() if isinstance(result, np.ndarray) else result for result in results]
-
-    def _look(self) -> tuple[Carried, tuple[Any, ...]]:
-        """Loss, data and parameters as they are now, and what tells whether they have changed."""
-        carried = Carried(self._loss, self._data, self._params.bound)
-        return carried, carried.state()
+        return [result if type(result) is float else result.copy() for result in results]
 
     def forget(self) -> None:
         """Drop the results that are kept, after a change that zrun cannot see.
@@ -240,16 +263,17 @@ class Objective:
         with self._lock:
             self._kept = (None, {})
 
-    def _compute(self, x: Vector, what: str, carried: Carried, *, autograd: bool) -> dict[str, Any]:
-        self.evaluations.note(self._functions.name, what, autograd=autograd)
-        if what != "value" and not autograd:
-            return self._numeric(x, what, carried)
-        result = self._functions.run(what, carried, x)
+    def _compute(self, x: Vector, what: str, *, autograd: bool) -> dict[str, Any]:
+        self.evaluations[what] += 1
         if what == "value":
-            return {"value": to_numpy(result)}
+            return {what: _number_or_vector(self._functions.run(what, self._carried, x))}
+        note_gradient(self._functions.name, what, autograd=autograd)
+        if not autograd:
+            return self._numeric(x, what, self._carried)
+        result = self._functions.run(what, self._carried, x)
         if what == "hessian":
-            return {"hessian": result.numpy()}
-        return {"value": to_numpy(result[0]), what: result[1].numpy()}
+            return {what: numpy_of(result)}
+        return {"value": _number_or_vector(result[0]), what: numpy_of(result[1])}
 
     def _numeric(self, x: Vector, what: str, carried: Carried) -> dict[str, Any]:
         def evaluate(points: Vector) -> Vector:
@@ -259,41 +283,7 @@ class Objective:
         return by_differences(what, self._functions.name, self._steps, evaluate, x, lambda: self.value(x))
 
 
-def objective(loss: Callable[..., Any], params: Any, /, *, chunksize: Chunksize = None, **data: Any) -> Objective:
-    """Make a loss ready for a minimiser.
-
-    Args:
-        loss: returns a scalar, or a vector of residuals for a least-squares fit.
-        params: a list of variables that `loss()` reads; or a mapping name -> start value, and `loss(**params)` is
-            called; or a vector of start values of shape `(n,)`, and `loss(x)` is called. Parameters reach the loss as
-            float64 tensors (variables keep their dtype).
-        chunksize: rows that the loss is given at once, or `"auto"`, and its results are added up. Every array in
-            `data` is cut along its first axis; mapped files and batches may be given, as to `chunked_sum`. None: all.
-        **data: further arguments of the loss, passed by name. Arrays and floats in them are inputs of the graph and
-            are copied here; a list of numbers becomes a float64 vector.
-
-    Returns:
-        An object with `value`, `gradient`, `value_and_gradient`, `jacobian` and `hessian` of a float64 vector of shape
-        `(n,)`. Variables hold what they held before each call.
-
-    Raises:
-        TypeError: `loss` cannot be called with these parameters and data, or `params` is of none of the three forms.
-        ValueError: there are no parameters, or start values are not finite.
-
-    Example:
-        >>> import numpy as np, tensorflow as tf, zrun_tf as zrun
-        >>> from scipy.optimize import minimize
-        >>> def loss(mu, sigma, data):
-        ...     return tf.reduce_sum(((data - mu) / sigma) ** 2 / 2 + tf.math.log(sigma))
-        >>> obj = zrun.objective(loss, {"mu": 0.0, "sigma": 1.0}, data=np.array([1.0, 2.0, 4.0, 5.0]))
-        >>> fit = minimize(obj.value_and_gradient, obj.x0, jac=True, hess=obj.hessian, method="trust-exact")
-        >>> {name: round(value, 3) for name, value in obj.as_dict(fit.x).items()}
-        {'mu': 3.0, 'sigma': 1.581}
-    """
-    if not callable(loss):
-        raise TypeError(
-            f"objective takes a function that returns the loss; got {loss!r} of type {type(loss).__name__}."
-        )
-    parameters = Parameters(params)
-    parameters.bound.check_call(loss, data)
-    return Objective(loss, parameters, (functions := functions_of(loss, chunksize)).inputs(data), functions)
+def _number_or_vector(value: tf.Tensor) -> Any:
+    """A scalar as a Python float, residuals as a float64 array."""
+    array = numpy_of(value)
+    return float(array) if not array.shape else np.asarray(array, np.float64)

@@ -134,8 +134,11 @@ class Problem:
         """Derivatives by parameter as one array whose last axis has an entry for each entry of the vector."""
         if isinstance(parts, tf.Tensor):
             return tf.cast(parts, tf.float64)
-        parts = parts.values() if isinstance(parts, dict) else parts
-        return tf.concat([tf.reshape(tf.cast(part, tf.float64), (*leading, -1)) for part in parts], axis=-1)
+        parts = [tf.cast(part, tf.float64) for part in (parts.values() if isinstance(parts, dict) else parts)]
+        if not leading and all(part.shape == () for part in parts):
+            # One operation rather than one for each.
+            return tf.stack(parts)
+        return tf.concat([tf.reshape(part, (*leading, -1)) for part in parts], axis=-1)
 
 
 def check_rank(what: str, name: str, rank: int | None) -> None:
