@@ -140,28 +140,6 @@ def test_an_error_in_python_code_of_a_graph_tells_what_it_was():
         assert "no such parameter" in str(raised(function, X))
 
 
-@pytest.mark.parametrize("path", ["direct"], indirect=True)
-def test_the_executor_of_small_graphs_is_given_up_where_it_cannot_run_them(path, monkeypatch):
-    # TensorFlow refuses some operations there, before anything has run; the usual executor takes over for good.
-    # The public path leaves the executor to TensorFlow.
-    function = zrun.function(lambda x: x * 2)
-    function(X)
-    graph = next(iter(function.owner.table.values())).value
-    assert graph._in_caller
-    real, refusals = graph._private, []
-
-    def refuse_once(*args):
-        if "SINGLE_THREADED_EXECUTOR" in args[4]:
-            refusals.append(args)
-            raise tf.errors.UnimplementedError(None, None, "Single-threaded executor does not support this.")
-        return real.run(*args)
-
-    monkeypatch.setattr(graph, "_private", real._replace(run=refuse_once))
-    for _ in range(3):
-        assert function(X).numpy().tolist() == [2.0, 4.0, 6.0]
-    assert len(refusals) == 1
-
-
 def test_an_interrupt_passes_through():
     def interrupted(x):
         raise KeyboardInterrupt

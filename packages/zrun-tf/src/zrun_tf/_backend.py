@@ -109,6 +109,7 @@ class TensorFlowBackend:
                 notes=constants.notes(),
                 whole=bool(composites),
                 shadows=shadows,
+                single=build.opaque,
             )
         )
         self._release.watch(made, concrete.graph)

@@ -10,14 +10,15 @@ the processor's caches. So this module calls little and keeps to few, long funct
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import tensorflow as tf
 
-from ._graph import Graph, Traced, as_tensors, direct_is_allowed, is_small
+from ._graph import KERNELS, Graph, Traced, as_tensors, direct_is_allowed, is_small
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,25 +40,8 @@ _PLACES: Final = {
 }
 
 
-class Symbols(NamedTuple):
-    """The private symbols that the fast path is made of."""
-
-    EagerTensor: Any
-    interpolate: Any
-    no_tape: Any
-    run: Any
-    cancellation: Any
-    context: Any
-    execute: Any
-    plain_execute: Any
-    graphs: Any
-    Status: Any
-    as_error: Any
-    # Methods of eager tensors, and of the context; called with the object.
-    dtype_of: Any
-    shape_of: Any
-    numpy_of: Any
-    state_of: Any
+class Symbols(SimpleNamespace):
+    """The private symbols that the fast path is made of, and methods of tensors and of the context."""
 
 
 def _find(place: str) -> Any:
@@ -78,19 +62,15 @@ def _symbols() -> Symbols | None:
         state = context()._thread_local_data
         parts = [getattr(state, name) for name in ("is_eager", "device_name", "function_call_options")]
         parts += [getattr(graphs, name) for name in ("stack", "_global_default_graph")]
-        methods: list[Any] = [tensor._datatype_enum, tensor._shape_tuple, tensor._numpy_internal]
-        methods.append(attrgetter("_thread_local_data"))
+        dtype_of, shape_of, numpy_of = tensor._datatype_enum, tensor._shape_tuple, tensor._numpy_internal
     except AttributeError:
         return None
-    return Symbols._make([*_found.values(), *methods])
+    state_of = attrgetter("_thread_local_data")
+    return Symbols(**_found, dtype_of=dtype_of, shape_of=shape_of, numpy_of=numpy_of, state_of=state_of)
 
 
 def probe() -> Mapping[str, bool]:
-    """Which of the private symbols this TensorFlow has.
-
-    Returns:
-        A new mapping from each symbol to whether it was found.
-    """
+    """A new mapping from each of the private symbols to whether this TensorFlow has it."""
     return {place.replace(":", "."): _found[name] is not None for name, place in _PLACES.items()}
 
 
@@ -136,11 +116,7 @@ def numpy_of(tensor: Any) -> Any:
 
 
 def in_strategy(private: Symbols) -> bool:
-    """Whether a distribution strategy is in scope; where no graph is being built.
-
-    Args:
-        private: the private symbols.
-    """
+    """Whether a distribution strategy is in scope; where no graph is being built."""
     graphs = private.graphs
     graph = graphs.stack[-1] if graphs.stack else graphs._global_default_graph
     return bool(getattr(graph, "_distribution_strategy_stack", None))
@@ -187,12 +163,16 @@ class DirectGraph(Graph):
         private: what to execute it with.
     """
 
-    __slots__ = ("_attributes", "_function", "_in_caller", "_private", "_target")
+    __slots__ = ("_function", "_private", "_ready", "_target", "_types")
 
     def __init__(self, traced: Traced, private: Symbols) -> None:
         super().__init__(traced)
         self._private = private
+        self._types: Any = None
         self._exchange(traced.concrete)
+        if traced.jit == "no" and is_small(traced.concrete) and len(tf.config.list_logical_devices()) == 1:
+            self._types = (_enums(traced.concrete.inputs), _enums(traced.concrete.outputs))
+            self._left = CALLS_UNTIL_CALLED[traced.single]
 
     def _exchange(self, concrete: Any) -> None:
         super()._exchange(concrete)
@@ -200,11 +180,20 @@ class DirectGraph(Graph):
         captured = list(concrete.captured_inputs)
         outputs = len(self._function.function_type.flat_outputs)
         # Read at once by a call, so that it never mixes two functions.
-        self._target = (self._function.name.decode(), captured, outputs)
-        # Whether the thread that calls runs all operations; XLA has its own way.
-        self._in_caller = not self.status.compiled and is_small(concrete)
-        # With the options they were made of, which belong to a thread and follow TensorFlow's configuration.
-        self._attributes: tuple[Any, tuple[Any, ...]] = (None, ())
+        self._target = (self._function.name.decode(), captured, outputs, False)
+        # What to execute, with the function and the options that it was made for; options belong to a thread and follow
+        # TensorFlow's configuration.
+        self._ready: tuple[Any, Any, str, tuple[Any, ...]] = (None, None, "", ())
+
+    def _count(self) -> None:
+        """Count a call; after some, an operation runs the function, in the thread that calls and in less time."""
+        if self._types is None:
+            super()._count()
+            return
+        self._left = max(0, self._left - 1)
+        if not self._left and KERNELS.nbytes < KERNELS.MOST:
+            self.status.called = True
+            self._target = (*self._target[:3], True)
 
     def __call__(self, leaves: Sequence[Any]) -> Any:
         """Run the graph."""
@@ -227,53 +216,63 @@ class DirectGraph(Graph):
         if self._left:
             self._count()
         private = self._private
-        name, captured, outputs = self._target
-        options = context._thread_local_data.function_call_options or context.function_call_options
-        known, attributes = self._attributes
-        if known is not options:
-            attributes = self._make_attributes(options)
+        target = self._target
+        state = context._thread_local_data
+        options = state.function_call_options or context.function_call_options
+        known, made_of, operation, attributes = self._ready
+        if known is not target or made_of is not options:
+            operation, attributes = self._make_ready(target, options)
+        name, captured, outputs, called = target
+        device = state.device_name
         inputs += captured
         lock = self._lock
         try:
+            if private.execute.execute is not private.plain_execute or (called and device):
+                return self._run_function(name, inputs, outputs, options, context)  # type: ignore[no-any-return]
             if lock is not None:
                 # Not with acquire(): an interrupt right after it would leave the lock taken for ever.
                 with lock:
-                    return self._run(name, inputs, attributes, outputs, context)  # type: ignore[no-any-return]
-            if private.execute.execute is not private.plain_execute:
-                return self._run(name, inputs, attributes, outputs, context)  # type: ignore[no-any-return]
-            device = context._thread_local_data.device_name
-            return private.run(context._handle, device, name, inputs, attributes, outputs)  # type: ignore[no-any-return]
+                    return private.run(context._handle, device, operation, inputs, attributes, outputs)  # type: ignore[no-any-return]
+            return private.run(context._handle, device, operation, inputs, attributes, outputs)  # type: ignore[no-any-return]
         except private.Status as status:
             error = private.as_error(status)
         except tf.errors.OpError as failed:
             # An error of a Python operation comes as it is.
             error = failed
-        if self._in_caller and "ingle-threaded executor" in str(error):
-            # Refused before anything has run.
-            self._in_caller = False
-            self._make_attributes(options)
-            return self.execute(inputs[: len(inputs) - len(captured)], context)
         if (own := self.own_error(error)) is not None:
             raise own from error
         # Adds where in the user's code the operation stands.
         with private.interpolate(self._function):
             raise error from None
 
-    def _run(self, name: str, inputs: list[Any], attributes: tuple[Any, ...], outputs: int, context: Any) -> Any:
-        private = self._private
-        if private.execute.execute is not private.plain_execute:
-            return private.execute.execute(name, outputs, inputs, attributes, context)
-        device = context._thread_local_data.device_name
-        return private.run(context._handle, device, name, inputs, attributes, outputs)
+    def _run_function(self, name: str, inputs: list[Any], outputs: int, options: Any, context: Any) -> Any:
+        """Execute the function itself, for callbacks to see and where a device was asked for."""
+        attributes = _attributes_of(options)
+        with self._lock or nullcontext():
+            return self._private.execute.execute(name, outputs, inputs, attributes, context)
 
-    def _make_attributes(self, options: Any) -> tuple[Any, ...]:
-        """What the call is to be executed with, under these options of TensorFlow."""
-        made = dict(options.as_attrs())
-        if self._in_caller and not made.get("executor_type"):
-            made["executor_type"] = "SINGLE_THREADED_EXECUTOR"
-        attributes = tuple(part for pair in made.items() for part in pair)
-        self._attributes = (options, attributes)
-        return attributes
+    def _make_ready(self, target: Any, options: Any) -> tuple[str, tuple[Any, ...]]:
+        """The operation that is executed, and with what, under these options of TensorFlow."""
+        name, _, _, called = target
+        operation, attributes = name, _attributes_of(options)
+        if called:
+            operation = _CALL
+            attributes = ("Tin", self._types[0], "Tout", self._types[1], "f", name, "config", "", *attributes)
+        self._ready = (target, options, operation, attributes)
+        return operation, attributes
+
+
+_CALL: Final = "StatefulPartitionedCall"
+# Of a graph that many objects share, and of one for single objects: what is dropped soon is not worth what it leaves.
+CALLS_UNTIL_CALLED: Final = (16, 256)
+
+
+def _attributes_of(options: Any) -> tuple[Any, ...]:
+    return tuple(part for pair in options.as_attrs().items() for part in pair)
+
+
+def _enums(tensors: Sequence[Any]) -> list[int]:
+    return [tensor.dtype.as_datatype_enum for tensor in tensors]
 
 
 def on_first_use(callback: Callable[[], None]) -> bool:

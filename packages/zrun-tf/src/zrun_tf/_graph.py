@@ -25,6 +25,24 @@ if TYPE_CHECKING:
 
 _ENVIRONMENT: Final = "ZRUN_DISPATCH"
 CALLS_UNTIL_COMPILED: Final = 8
+
+
+class Kernels:
+    """What TensorFlow keeps of graphs that are gone, because an operation of theirs ran them. Scope: process.
+
+    It keeps that among its kernels, all of which can be cleared only together; a seeded random operation of anybody's
+    graph would then begin again with its first number. So it stays, and no more graphs are run that way once it has
+    grown to a limit.
+
+    Attributes:
+        nbytes: an estimate.
+    """
+
+    MOST = 64 << 20
+    nbytes = 0
+
+
+KERNELS: Final = Kernels()
 _counting: Final = Lock()
 DOUBLE: Final = tf.float64.as_datatype_enum
 # The codes of NumPy's dtypes that eager tensors are made of straight: all numbers but long doubles.
@@ -44,6 +62,7 @@ class Traced(NamedTuple):
         whole: whether values of several tensors (ragged and sparse ones, data sets) go in or come out, which only
             TensorFlow's own call takes apart and puts together.
         shadows: private variables that the graph sets; while there are any, one call runs at a time.
+        single: whether it is for single objects, and dropped with them.
     """
 
     name: str
@@ -54,6 +73,7 @@ class Traced(NamedTuple):
     notes: tuple[str, ...] = ()
     whole: bool = False
     shadows: Sequence[tf.Variable] = ()
+    single: bool = False
 
 
 class Status:
@@ -61,12 +81,14 @@ class Status:
 
     Attributes:
         compiled: whether XLA compiles it.
+        called: whether TensorFlow keeps what runs it when it is dropped.
     """
 
-    __slots__ = ("compiled",)
+    __slots__ = ("called", "compiled")
 
     def __init__(self, compiled: bool) -> None:
         self.compiled = compiled
+        self.called = False
 
 
 class Graph:
@@ -194,15 +216,21 @@ def _only(tensors: Sequence[Any]) -> Any:
 
 # Up to this many elements, handing an operation to another thread costs more than computing it.
 _SMALL: Final = 1 << 14
+# Operations with a state that is elsewhere. Others begin anew where what runs them is made anew, as random ones do.
+_VARIABLES: Final = frozenset(
+    {"ReadVariableOp", "AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp", "ResourceGather"}
+)
 
 
 def is_small(concrete: Any) -> bool:
-    """Whether a graph gains nothing from running operations side by side: all of its tensors are known to be small.
+    """Whether a graph may as well be run in one thread, by another kernel: small tensors, and no state of its own.
 
     Args:
         concrete: a concrete function.
     """
     for operation in concrete.graph.get_operations():
+        if operation.op_def.is_stateful and operation.type not in _VARIABLES:
+            return False
         if operation.type in PYTHON_OPERATIONS or any(
             attribute.HasField("func") for attribute in operation.node_def.attr.values()
         ):
