@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from ._data import refuse_masked
+from ._dispatch import numpy_of
 from ._shadow import borrow_shadow, give_back_shadows
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ class Parameters:
         elif isinstance(params, (list, tuple)) and any(isinstance(p, tf.Variable) for p in params):
             form, variables = "variables", _check_variables(params)
             labels = _unique([v.name.partition(":")[0] for v in variables])
-            values = [_as_floats(f"params[{i}]", v.numpy()) for i, v in enumerate(variables)]
+            values = [_as_floats(f"params[{i}]", _value_of(v)) for i, v in enumerate(variables)]
         else:
             form, labels = "vector", ("x",)
             values = [_as_vector(params)]
@@ -189,6 +190,13 @@ class Parameters:
             label: part.reshape(shape) if shape else float(part[0])
             for label, part, shape in zip(layout.labels, parts, layout.shapes, strict=True)
         }
+
+
+def _value_of(variable: tf.Variable) -> Any:
+    # What `numpy()` of a variable does around reading it takes several times as long.
+    if type(variable).__name__ != "ResourceVariable" or not tf.executing_eagerly():
+        return variable.numpy()
+    return numpy_of(tf.raw_ops.ReadVariableOp(resource=variable.handle, dtype=variable.dtype))
 
 
 def _as_vector(params: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
