@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -10,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import tensorflow as tf
 
 from zrun_core.errors import ZrunWarning
+
+from ._compat import add_note
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,8 +56,5 @@ def note_missing_conversion(error: BaseException, body: Callable[..., Any]) -> N
         tf.autograph.to_graph(body)
     except Exception as reason:  # noqa: BLE001 - see `converted`
         note = f"AutoGraph could not convert {getattr(body, '__qualname__', body)}, so it was traced as it is: {reason}"
-        if sys.version_info >= (3, 11):
-            error.add_note(note)
-        else:
-            # Until Python 3.10 is dropped: no notes on exceptions.
+        if not add_note(error, note):
             warnings.warn(note, ZrunWarning, stacklevel=2)

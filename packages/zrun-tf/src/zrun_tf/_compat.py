@@ -1,10 +1,15 @@
-"""What differs between the versions of NumPy that are supported."""
+"""What differs between the versions of Python and NumPy that are supported, each with the version that ends it."""
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+from traceback import format_exception_only
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def byte_bounds(array: np.ndarray[Any, Any]) -> tuple[int, int]:
@@ -15,3 +20,22 @@ def byte_bounds(array: np.ndarray[Any, Any]) -> tuple[int, int]:
     from numpy.lib.array_utils import byte_bounds as bounds
 
     return bounds(array)
+
+
+def add_note(error: BaseException, text: str) -> bool:
+    """Say something with an exception that is about to pass, once; False where exceptions carry no notes."""
+    if sys.version_info >= (3, 11):
+        if text not in getattr(error, "__notes__", ()):
+            error.add_note(text)
+        return True
+    # Until Python 3.10 is dropped.
+    return False
+
+
+def told_in(text: str, errors: Iterable[BaseException]) -> BaseException | None:
+    """The first of several exceptions whose kind and message stand in a text; for where notes cannot tell which it was.
+
+    Until Python 3.10 is dropped. Of two with the same kind and message, either may be meant.
+    """
+    said = (("".join(format_exception_only(type(error), error)).strip(), error) for error in errors)
+    return next((error for line, error in said if f"\n{line}\n" in f"\n{text}\n"), None)

@@ -7,11 +7,12 @@ Where a zrun function runs the graph, the exception itself comes out.
 from __future__ import annotations
 
 import re
-import sys
 from collections import OrderedDict
 from itertools import count
 from threading import Lock
 from typing import Final
+
+from ._compat import add_note, told_in
 
 _MOST: Final = 16
 _MARK: Final = "(zrun's exception number {})"
@@ -25,9 +26,10 @@ _kept: OrderedDict[int, BaseException] = OrderedDict()
 def remember(error: BaseException) -> None:
     """Keep an exception until `original` asks for it; only the latest ones."""
     number = next(_numbers)
-    note(error, _MARK.format(number))
+    marked = add_note(error, _MARK.format(number))
     with _lock:
-        _kept[number] = error
+        # Under what `original` finds it by.
+        _kept[number if marked else -number] = error
         while len(_kept) > _MOST:
             _kept.popitem(last=False)
 
@@ -43,13 +45,13 @@ def original(error: BaseException) -> BaseException | None:
 
     Scope: process.
     """
-    numbers = [int(number) for number in _FOUND.findall(str(error))]
+    text = str(error)
+    numbers = [int(number) for number in _FOUND.findall(text)]
     with _lock:
+        if not numbers:
+            # The latest first, so that nothing older is taken for it.
+            unmarked = {id(one): number for number, one in _kept.items() if number < 0}
+            same = told_in(text, [_kept[number] for number in sorted(unmarked.values())])
+            numbers = [unmarked[id(same)]] if same is not None else []
         found = [_kept.pop(number, None) for number in numbers]
     return next((one for one in found if one is not None), None)
-
-
-def note(error: BaseException, text: str) -> None:
-    """Say something with an exception that is about to pass."""
-    if sys.version_info >= (3, 11) and text not in getattr(error, "__notes__", ()):
-        error.add_note(text)

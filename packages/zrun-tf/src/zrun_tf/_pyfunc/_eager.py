@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from zrun_tf._python_errors import note
+from zrun_tf._compat import add_note
 
 from ._calculus import Calculus, added
 from ._points import Point
@@ -91,5 +91,5 @@ def _noted(block: Block, function: Callable[..., Any], *args: Any) -> Any:
     try:
         return function(*args)
     except Exception as error:
-        note(error, f"This happened in {block.name}.")
+        add_note(error, f"This happened in {block.name}.")
         raise

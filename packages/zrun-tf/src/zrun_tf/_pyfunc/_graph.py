@@ -16,8 +16,9 @@ from weakref import WeakValueDictionary, ref
 import numpy as np
 import tensorflow as tf
 
+from zrun_tf._compat import add_note
 from zrun_tf._errors import PythonFunctionError
-from zrun_tf._python_errors import note, remember
+from zrun_tf._python_errors import remember
 from zrun_tf._shadow import OWN_OPERATION, traced_here
 from zrun_tf.gradients._points import compiled_by_xla
 
@@ -292,7 +293,7 @@ def _guarded(held: GraphBlock, function: Callable[..., Any], *args: Any) -> Any:
     try:
         return held.block.on_foreign_thread(function, *args)
     except Exception as error:
-        note(error, f"This happened in {held.block.name}.")
+        add_note(error, f"This happened in {held.block.name}.")
         if held.claimed:
             remember(error)
         raise
