@@ -5,56 +5,42 @@ Reading this file runs nothing and reaches no network.
 
 from __future__ import annotations
 
-import os
+import functools
 import re
 import shutil
 import sys
-import sysconfig
 from pathlib import Path
+from typing import Any
 
 import nox
+
+ROOT = Path(__file__).parent
+sys.path.insert(0, str(ROOT / ".ci"))
+
+# Found by the line above.
+from machine import can_have_tensorflow, chosen_tests, interpreter  # noqa: E402
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_existing_virtualenvs = True
 nox.options.sessions = ["lint", "types", "core", "tests"]
 
-ROOT = Path(__file__).parent
 PACKAGES = ("zrun-core", "zrun-tf", "zrun-compat")
 EVERYTHING = ("zrun-core", "zrun-tf[demo]", "zrun-compat[migrate]")
 FITTING = ("zrun-core", "zrun-tf[demo]")
 GROUPS = nox.project.load_toml(ROOT / "pyproject.toml")
+MATRIX = GROUPS["tool"]["zrun"]["matrix"]
 # TensorFlow publishes wheels for these, built for CPython with the GIL.
-TENSORFLOW_MINORS = (10, 11, 12, 13)
+TENSORFLOW_MINORS = sorted({int(row["python"].split(".")[1]) for row in MATRIX["rows"] if "tensorflow" in row})
 IMPORT_LIMIT_MS = 50.0
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2", "MPLBACKEND": "Agg"}
 
 
-def _can_have_tensorflow() -> bool:
-    """Whether TensorFlow has wheels for the interpreter that runs nox."""
-    return (
-        sys.implementation.name == "cpython"
-        and sys.version_info[:2] in {(3, minor) for minor in TENSORFLOW_MINORS}
-        and not sysconfig.get_config_var("Py_GIL_DISABLED")
-    )
-
-
 def _tensorflow_python() -> str | None:
     """The interpreter for sessions with TensorFlow: nox's own (None) if it can be, else another one found here."""
-    if _can_have_tensorflow():
+    if can_have_tensorflow(TENSORFLOW_MINORS):
         return None
-    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
-    managed = Path.home() / ".local" / "share" / "uv" / "python"
-    for minor in reversed(TENSORFLOW_MINORS):
-        name = f"python3.{minor}"
-        on_path = shutil.which(name)
-        # pyenv's shims exist for versions that are not switched on, and then only print an error.
-        if on_path and Path(on_path).parent.name != "shims":
-            return on_path
-        found = [*pyenv.glob(f"3.{minor}.*/bin/{name}"), *managed.glob(f"cpython-3.{minor}.*/bin/{name}")]
-        if found:
-            return str(found[0])
-    return None
+    return next(filter(None, (interpreter(f"3.{minor}") for minor in reversed(TENSORFLOW_MINORS))), None)
 
 
 TENSORFLOW_PYTHON = _tensorflow_python()
@@ -62,7 +48,7 @@ TENSORFLOW_PYTHON = _tensorflow_python()
 
 def _require_tensorflow_python(session: nox.Session) -> None:
     """Stop with one sentence where no interpreter on this machine can have TensorFlow."""
-    if TENSORFLOW_PYTHON is None and not _can_have_tensorflow():
+    if TENSORFLOW_PYTHON is None and not can_have_tensorflow(TENSORFLOW_MINORS):
         session.error(
             f"TensorFlow needs CPython 3.{TENSORFLOW_MINORS[0]} to 3.{TENSORFLOW_MINORS[-1]}: "
             f"this is {sys.implementation.name} {sys.version.split()[0]} and none of those was found on this machine; "
@@ -91,17 +77,29 @@ def _install(
     session.install(*arguments, *others)
 
 
-def _build_wheel(session: nox.Session, package: str) -> Path:
-    """Build one wheel from the checkout and return where it is."""
-    out = Path(session.create_tmp()).resolve() / "wheels"
-    shutil.rmtree(out, ignore_errors=True)
-    source = f"./packages/{package}"
-    if session.venv_backend == "uv":
-        session.run_install("uv", "build", "--quiet", "--wheel", "--out-dir", str(out), source)
-    else:
-        session.run_install("python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(out), source)
-    (wheel,) = out.glob("*.whl")
-    return wheel
+@functools.cache
+def _built() -> Path:
+    """The folder for the wheels of this run of nox, which are built once."""
+    shutil.rmtree(ROOT / "build" / "wheels", ignore_errors=True)
+    return ROOT / "build" / "wheels"
+
+
+def _wheels(session: nox.Session, packages: tuple[str, ...] = EVERYTHING) -> list[str]:
+    """Requirements for wheels built from the checkout, each with the extras that are asked for."""
+    wanted = []
+    for package in packages:
+        name = package.partition("[")[0]
+        pattern = f"{name.replace('-', '_')}-*.whl"
+        if not list(_built().glob(pattern)):
+            source = f"./packages/{name}"
+            if session.venv_backend == "uv":
+                session.run_install("uv", "build", "--quiet", "--wheel", "--out-dir", str(_built()), source)
+            else:
+                pip = ("python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(_built()))
+                session.run_install(*pip, source)
+        (wheel,) = _built().glob(pattern)
+        wanted.append(f"{package} @ {wheel.as_uri()}")
+    return wanted
 
 
 @nox.session(python=TENSORFLOW_PYTHON)
@@ -131,20 +129,62 @@ def coverage(session: nox.Session) -> None:
     session.run("python", "-m", "coverage", "report")
 
 
-@nox.session(python=TENSORFLOW_PYTHON)
-def oldest(session: nox.Session) -> None:
-    """Run every test with the oldest TensorFlow and NumPy that are supported (Python 3.10 to 3.12)."""
-    _require_tensorflow_python(session)
-    _install(session, *_group("test"), "tensorflow==2.16.*", "numpy==1.26.*", editable=True)
-    session.run("python", "-m", "pytest", *session.posargs, env=QUIET)
+def _row_packages(row: dict[str, Any]) -> list[str]:
+    """What a row of the matrix installs beside the wheels and the test tools."""
+    wanted = row.get("tensorflow")
+    if wanted is None:
+        return []
+    return ["tf-nightly" if wanted == "nightly" else f"tensorflow=={wanted}.*", f"numpy{row.get('numpy', '')}"]
+
+
+def _options(session: nox.Session) -> tuple[list[str], list[str]]:
+    """The modes that are asked for (none: all) and the arguments for pytest: those given, or those of the corners."""
+    modes = [argument.removeprefix("--mode=") for argument in session.posargs if argument.startswith("--mode=")]
+    others = [argument for argument in session.posargs if not argument.startswith("--mode=")]
+    return modes, (["-m", "not slow", *MATRIX["corner-tests"]] if others == ["corner"] else others)
+
+
+ROWS = {row["name"]: row for row in MATRIX["rows"]}
+FOUND = {version: interpreter(version) for version in sorted({row["python"] for row in ROWS.values()})}
+
+
+@nox.session
+@nox.parametrize(
+    ("python", "row"),
+    # nox says that it has no interpreter where there is none, and goes on.
+    [nox.param(FOUND[row["python"]] or row["python"], name, id=name) for name, row in ROWS.items()]
+    + [nox.param(None, None, id="summary")],
+)
+def matrix(session: nox.Session, row: str | None) -> None:
+    """Test the wheels with each row of versions; `-- corner`, `-- --mode=eager` or arguments of pytest run less."""
+    if row is None:
+        session.install("tomli; python_version < '3.11'")
+        missing = [f"--missing={version}" for version, found in FOUND.items() if found is None]
+        session.run("python", ".ci/summary.py", *missing, *(["--complete"] if "--complete" in session.posargs else []))
+        return
+    settings = ROWS[row]
+    has = "tensorflow" in settings
+    wanted = [*_wheels(session, EVERYTHING if has else ("zrun-core",)), *_group("test" if has else "core-test")]
+    options = [f"--reinstall-package={name}" for name in PACKAGES] if session.venv_backend == "uv" else []
+    options += ["--resolution=lowest-direct"] if settings.get("lowest") else []
+    if settings.get("tensorflow") == "nightly":
+        # A distribution of its own, in place of the one that the wheels ask for.
+        instead = Path(session.create_tmp()).resolve() / "instead.txt"
+        instead.write_text("tensorflow; python_version < '3'\n", encoding="utf-8")
+        options += [f"--override={instead}", "--prerelease=allow"]
+    session.install(*options, *wanted, *_row_packages(settings))
+    modes, arguments = _options(session)
+    known = MATRIX["modes"] if has else ["default"]
+    chosen = [f"--mode={mode}" for mode in known if not modes or mode in modes]
+    failing_is_fine = range(256) if "may-fail" in settings else (0,)
+    session.run("python", ".ci/row.py", row, *chosen, "--", *arguments, env=QUIET, success_codes=failing_is_fine)
 
 
 @nox.session
 def core(session: nox.Session) -> None:
     """Prove that the zrun-core wheel needs neither TensorFlow nor NumPy and imports fast."""
-    wheel = _build_wheel(session, "zrun-core")
     again = ["--reinstall", "--compile-bytecode"] if session.venv_backend == "uv" else ["--force-reinstall"]
-    session.install(*again, str(wheel))
+    session.install(*again, *_wheels(session, ("zrun-core",)))
     session.install(*_group("core-coverage"))
     absent = "import importlib.util as u; print({n: u.find_spec(n) for n in ('tensorflow', 'numpy', 'zrun_tf')})"
     found = session.run("python", "-c", absent, silent=True, log=False)
@@ -207,16 +247,54 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session
-def build(session: nox.Session) -> None:
-    """Build an sdist and, from it, a wheel of each package into dist/, and check them."""
+def generate(session: nox.Session) -> None:
+    """Write what follows from the rows of the matrix; `-- --check` only says what differs."""
+    session.install("tomli; python_version < '3.11'")
+    session.run("python", ".ci/generate.py", *session.posargs)
+
+
+@nox.session
+def changed(session: nox.Session) -> None:
+    """Test what differs from the main branch, in the corners of the matrix that this machine has."""
+    since = session.posargs[0] if session.posargs else "origin/main"
+    out = session.run("git", "diff", "--name-only", "--merge-base", since, external=True, silent=True, log=False)
+    new = ["git", "ls-files", "--others", "--exclude-standard"]
+    out = f"{out}{session.run(*new, external=True, silent=True, log=False)}"
+    chosen = chosen_tests(out.splitlines(), ROOT, MATRIX["corner-tests"])
+    session.log(f"{len(out.splitlines())} files differ from {since}; tests: {' '.join(chosen) or 'none'}")
+    for name, row in ROWS.items() if chosen else ():
+        if row.get("corner") and FOUND[row["python"]]:
+            session.notify(f"matrix({name})", ["-m", "not slow", *chosen])
+
+
+@nox.session(python=TENSORFLOW_PYTHON)
+def wheels(session: nox.Session) -> None:
+    """Build the sdists and wheels into dist/ twice, compare and check them, and import them where nothing else is."""
     session.install(*_group("build"))
-    shutil.rmtree(ROOT / "dist", ignore_errors=True)
-    for name in PACKAGES:
-        session.run("python", "-m", "build", "--outdir", "dist", f"packages/{name}")
-    made = sorted(str(path) for path in (ROOT / "dist").iterdir())
+    scratch = Path(session.create_tmp()).resolve()
+    for folder in (ROOT / "dist", scratch / "again", scratch / "later"):
+        shutil.rmtree(folder, ignore_errors=True)
+    for folder in (ROOT / "dist", scratch / "again"):
+        for name in PACKAGES:
+            session.run("python", "-m", "build", "--outdir", str(folder), f"packages/{name}", silent=True)
+    made = sorted(map(str, (ROOT / "dist").iterdir()))
     session.run("twine", "check", "--strict", *made)
-    session.install("--no-deps", *(path for path in made if path.endswith(".whl")))
-    session.run("python", "-c", "import zrun_core; print('zrun_core', zrun_core.__version__)")
+    session.run("check-wheel-contents", *(path for path in made if path.endswith(".whl")))
+    session.run("python", ".ci/wheels.py", "dist", str(scratch / "again"), "--later", str(scratch / "later"))
+
+
+@nox.session(python=TENSORFLOW_PYTHON)
+def release(session: nox.Session) -> None:
+    """Do all of a release but the upload, and say what is left; `-- --dry-run` only shows the changelog."""
+    wheels.func(session)
+    session.install(*_group("release"))
+    session.run("python", ".ci/release.py", *session.posargs)
+
+
+@nox.session
+def fragment(session: nox.Session) -> None:
+    """Fail where the packages changed and no file in changelog.d says so (`-- BRANCH`: since when)."""
+    session.run("python", ".ci/fragment.py", *session.posargs)
 
 
 @nox.session(python=TENSORFLOW_PYTHON)

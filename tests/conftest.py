@@ -11,6 +11,15 @@ from hypothesis import settings
 # The tests state each policy themselves, so nothing may come in from the developer's shell.
 for _name in [name for name in os.environ if name.startswith("ZRUN_")]:
     del os.environ[_name]
+# `nox -s matrix` runs the tests that hold under any policy once more under each of these.
+MODES = {
+    "default": {},
+    "graph": {"ZRUN_GRAPH": "true"},
+    "eager": {"ZRUN_GRAPH": "false"},
+    "public": {"ZRUN_DISPATCH": "public"},
+}
+MODE = os.environ.get("TESTS_MODE", "default")
+os.environ.update(MODES[MODE])
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
@@ -22,6 +31,20 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 settings.register_profile("default", deadline=None, print_blob=True)
 settings.register_profile("ci", parent=settings.get_profile("default"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+def pytest_collection_modifyitems(config, items):
+    if MODE == "default":
+        return
+    taken = [item for item in items if item.get_closest_marker("any_policy") and _can_be_in(MODE, item)]
+    config.hook.pytest_deselected(items=[item for item in items if item not in taken])
+    items[:] = taken
+
+
+def _can_be_in(mode, item):
+    """Whether a test asks for nothing that this mode takes away; see the fixture `path` in tests/tf."""
+    callspec = getattr(item, "callspec", None)
+    return mode != "public" or callspec is None or callspec.params.get("path") != "direct"
 
 
 def pytest_collection_finish(session):

@@ -1,0 +1,122 @@
+"""Runs the tests in this environment as one row of the matrix, once for each mode, and keeps what came of it.
+
+`python .ci/row.py NAME --mode default --mode eager -- ARGUMENTS OF PYTEST` leaves a file for each mode in
+`build/matrix`, which `.ci/summary.py` reads. Without arguments for pytest the run counts as whole.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "build" / "matrix"
+# What a result depends on; a result of other sources does not count.
+SOURCES = ("packages", "tests", "pyproject.toml")
+EVERYTHING = {
+    True: ["tests/core", "tests/tf", "tests/compat", "tests/integration", "tests/regressions"],
+    False: ["tests/core"],
+}
+# By name, so that the examples of the installed packages are run, not those of the checkout.
+INSTALLED = {True: ["zrun_core", "zrun_tf", "zrun_compat"], False: ["zrun_core"]}
+NO_TESTS = 5
+
+
+def fingerprint() -> str:
+    """A hash of every file that results depend on, committed or not."""
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *SOURCES]
+    paths = subprocess.run(listed, cwd=ROOT, capture_output=True, check=True).stdout.decode().split("\0")
+    digest = hashlib.sha256()
+    for path in sorted({ROOT / path for path in paths if path}):
+        if path.is_file():
+            digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def version(*names: str) -> str | None:
+    """The version of the first of several distributions that is installed; None where none is."""
+    installed = {one.name.lower().replace("-", "_"): one.version for one in importlib.metadata.distributions()}
+    return next((installed[name] for name in names if name in installed), None)
+
+
+def counted(report: Path) -> dict[str, Any]:
+    """What a report of pytest in the format of JUnit says.
+
+    Args:
+        report: the file.
+
+    Returns:
+        The number of tests, of failures with errors, the skipped tests with their reasons, and which were not skipped.
+    """
+    failed: list[str] = []
+    skipped: dict[str, str] = {}
+    ran: list[str] = []
+    for case in ET.parse(report).getroot().iter("testcase"):
+        name = f"{case.get('classname')}::{case.get('name')}"
+        skip = case.find("skipped")
+        if skip is not None:
+            skipped[name] = skip.get("message") or ""
+            continue
+        ran.append(name)
+        if case.find("failure") is not None or case.find("error") is not None:
+            failed.append(name)
+    return {"tests": len(ran) + len(skipped), "failed": failed, "skipped": skipped, "ran": ran}
+
+
+def run(name: str, mode: str, arguments: list[str]) -> bool:
+    """Run the tests in one mode, keep the result and say whether all passed."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    kept, report = RESULTS / f"{name}.{mode}.json", RESULTS / f"{name}.{mode}.xml"
+    # What an interrupted run leaves is no result.
+    kept.unlink(missing_ok=True)
+    report.unlink(missing_ok=True)
+    tensorflow = version("tensorflow", "tf_nightly")
+    has = tensorflow is not None
+    chosen = arguments or [*EVERYTHING[has], "--pyargs", *INSTALLED[has]]
+    source = fingerprint()
+    begin = time.monotonic()
+    command = [sys.executable, "-m", "pytest", f"--junitxml={report}", *chosen]
+    status = subprocess.run(command, cwd=ROOT, env={**os.environ, "TESTS_MODE": mode}, check=False).returncode
+    seconds = time.monotonic() - begin
+    if status == NO_TESTS and arguments:
+        sys.stdout.write(f"{name}, {mode}: none of the chosen tests belongs to this mode.\n")
+        return True
+    result = {
+        "row": name,
+        "mode": mode,
+        "source": source,
+        "arguments": arguments,
+        "status": status,
+        "seconds": round(seconds, 1),
+        "python": platform.python_version(),
+        "tensorflow": tensorflow,
+        "numpy": version("numpy"),
+        **(counted(report) if report.exists() else {"tests": 0, "failed": [], "skipped": {}, "ran": []}),
+    }
+    kept.write_text(json.dumps(result, indent=1), encoding="utf-8")
+    return status == 0
+
+
+def main() -> int:
+    """Run the modes that are asked for; the value is the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("row", help="the name of the row")
+    parser.add_argument("--mode", action="append", required=True, help="a mode; may be given several times")
+    parser.add_argument("arguments", nargs="*", help="arguments of pytest, after --")
+    options = parser.parse_args()
+    passed = [run(options.row, mode, options.arguments) for mode in options.mode]
+    return 0 if all(passed) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
