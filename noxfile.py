@@ -235,7 +235,27 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Check the types of the three packages with mypy in strict mode."""
     session.install(*_group("types"), "numpy>=1.26,<3", "typing-extensions", "click", "libcst", "rich", "matplotlib")
-    session.run("mypy", *session.posargs)
+    session.run("mypy", *(session.posargs or ["packages", "tests/typed"]))
+    session.run("pyright")
+
+
+@nox.session
+def checks(session: nox.Session) -> None:
+    """Check spelling, what the packages import and require, what is made from the matrix, and the workflows' safety."""
+    session.install(*_group("checks"))
+    session.run("codespell")
+    session.run("python", ".ci/generate.py", "--check")
+    session.run("zizmor", "--offline", "--pedantic", ".github/workflows")
+    # The requirements are complete in the wheels alone.
+    _wheels(session)
+    session.run("python", ".ci/requirements.py", *map(str, sorted(_built().glob("*.whl"))))
+
+
+@nox.session
+def actionlint(session: nox.Session) -> None:
+    """Check the workflows with actionlint, whose program is fetched from GitHub."""
+    session.install(*_group("actionlint"))
+    session.run("actionlint", *sorted(map(str, (ROOT / ".github" / "workflows").glob("*.yml"))))
 
 
 @nox.session
