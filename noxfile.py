@@ -33,6 +33,8 @@ MATRIX = GROUPS["tool"]["zrun"]["matrix"]
 # TensorFlow publishes wheels for these, built for CPython with the GIL.
 TENSORFLOW_MINORS = sorted({int(row["python"].split(".")[1]) for row in MATRIX["rows"] if "tensorflow" in row})
 IMPORT_LIMIT_MS = 50.0
+# A process for each CPU; the tests of a file stay together, since they share what takes long to make.
+PARALLEL = "--numprocesses=auto --dist=loadfile"
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2", "MPLBACKEND": "Agg"}
 
 
@@ -140,7 +142,9 @@ def _row_packages(row: dict[str, Any]) -> list[str]:
 def _options(session: nox.Session) -> tuple[list[str], list[str]]:
     """The modes that are asked for (none: all) and the arguments for pytest: those given, or those of the corners."""
     modes = [argument.removeprefix("--mode=") for argument in session.posargs if argument.startswith("--mode=")]
-    others = [argument for argument in session.posargs if not argument.startswith("--mode=")]
+    others = [
+        argument for argument in session.posargs if not argument.startswith("--mode=") and argument != "--complete"
+    ]
     return modes, (["-m", "not slow", *MATRIX["corner-tests"]] if others == ["corner"] else others)
 
 
@@ -172,12 +176,16 @@ def matrix(session: nox.Session, row: str | None) -> None:
         instead = Path(session.create_tmp()).resolve() / "instead.txt"
         instead.write_text("tensorflow; python_version < '3'\n", encoding="utf-8")
         options += [f"--override={instead}", "--prerelease=allow"]
+    if session.venv_backend != "uv":
+        # pip takes an installed version for the wanted one.
+        session.run_install("python", "-m", "pip", "uninstall", "--yes", "--quiet", *PACKAGES)
     session.install(*options, *wanted, *_row_packages(settings))
     modes, arguments = _options(session)
     known = MATRIX["modes"] if has else ["default"]
     chosen = [f"--mode={mode}" for mode in known if not modes or mode in modes]
     failing_is_fine = range(256) if "may-fail" in settings else (0,)
-    session.run("python", ".ci/row.py", row, *chosen, "--", *arguments, env=QUIET, success_codes=failing_is_fine)
+    env = {**QUIET, "PYTEST_ADDOPTS": PARALLEL}
+    session.run("python", ".ci/row.py", row, *chosen, "--", *arguments, env=env, success_codes=failing_is_fine)
 
 
 @nox.session

@@ -43,6 +43,8 @@ def pytest_collection_modifyitems(config, items):
 
 def _can_be_in(mode, item):
     """Whether a test asks for nothing that this mode takes away; see the fixture `path` in tests/tf."""
+    if mode == "eager":
+        return not item.get_closest_marker("needs_graph")
     callspec = getattr(item, "callspec", None)
     return mode != "public" or callspec is None or callspec.params.get("path") != "direct"
 

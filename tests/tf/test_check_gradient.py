@@ -8,6 +8,8 @@ import tensorflow as tf
 
 import zrun_tf as zrun
 
+pytestmark = pytest.mark.any_policy
+
 F64 = tf.float64
 
 
@@ -159,6 +161,7 @@ def test_arguments_are_checked(message):
         zrun.check_gradient(*args, **kwargs)
 
 
+@pytest.mark.needs_graph
 def test_not_while_a_graph_is_built():
     with pytest.raises(zrun.errors.IllegalInGraphError, match="Call it outside"):
         zrun.function(lambda x: zrun.check_gradient(tf.sin, x) and x)(constant(1.0))

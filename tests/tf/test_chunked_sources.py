@@ -15,6 +15,8 @@ from zrun_tf._chunked_buffers import empty, first_shared_row, is_mapped, to_tens
 from zrun_tf._chunked_rows import ArraySource, take_apart
 from zrun_tf._chunked_streams import source_of
 
+pytestmark = pytest.mark.any_policy
+
 RUN = zrun.run
 X = np.random.default_rng(3).normal(size=(1003, 2))
 WANT = float(np.sum(X[:, 0] * X[:, 1]))
@@ -144,6 +146,7 @@ def test_rows_that_a_graph_reads_while_it_runs(mapped, kind):
         assert float(gradient) == pytest.approx(np.exp(scale) * WANT, rel=1e-12)
 
 
+@pytest.mark.needs_graph
 def test_a_graph_refuses_an_iterator():
     @zrun.function
     def loss(a):

@@ -19,6 +19,8 @@ from zrun_tf._dispatch import hidden
 
 from .random_programs import Program, make_inputs, pack, programs, run, unpack
 
+pytestmark = pytest.mark.any_policy
+
 # Twice with each of two sets of values: the first call traces, the second finds the graph, by the short way if any.
 SEEDS = (1, 1, 2, 2)
 TOLERANCE = {"float32": 2e-4, "float64": 1e-9}

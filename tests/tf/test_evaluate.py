@@ -11,6 +11,8 @@ import tensorflow as tf
 
 import zrun_tf as zrun
 
+pytestmark = pytest.mark.any_policy
+
 Pair = namedtuple("Pair", "a b")
 
 
@@ -52,6 +54,7 @@ def test_several_at_once():
     assert zrun.run(tf.constant(1), 2) == (1, 2)
 
 
+@pytest.mark.needs_graph
 def test_a_tensor_without_a_value_is_an_error():
     @tf.function
     def traced(x):
@@ -61,6 +64,7 @@ def test_a_tensor_without_a_value_is_an_error():
         traced(tf.constant(1.0))
 
 
+@pytest.mark.needs_graph
 def test_assert_executing_eagerly():
     zrun.run.assert_executing_eagerly()
     with pytest.raises(zrun.errors.IllegalInGraphError, match="Python side effects"):

@@ -11,6 +11,8 @@ import pytest
 from zrun_tf import GradientError
 from zrun_tf.gradients._numeric import numeric_hessian, numeric_jacobian
 
+pytestmark = pytest.mark.any_policy
+
 
 class Counted:
     """A function of one vector as the engine calls it, with the points it was asked for."""

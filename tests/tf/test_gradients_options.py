@@ -9,6 +9,8 @@ import tensorflow as tf
 import zrun_core
 import zrun_tf as zrun
 
+pytestmark = pytest.mark.any_policy
+
 F64 = tf.float64
 PARAMS = {"a": np.array([0.3, 0.7]), "b": 1.5}
 
@@ -106,6 +108,7 @@ def test_a_function_without_second_automatic_derivatives_has_a_hessian_from_grad
     np.testing.assert_allclose(zrun.hessian(lambda: once(v), v, from_gradient=True), [[12.0]], rtol=1e-9)
 
 
+@pytest.mark.needs_graph
 @pytest.mark.parametrize("low_memory", [False, True])
 def test_automatic_hessians_agree_whichever_way_is_taken(low_memory):
     # Small: one sweep. Low memory: forward mode. With a loop: reverse mode, and it is said.

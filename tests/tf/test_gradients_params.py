@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 import zrun_tf as zrun
 
+pytestmark = pytest.mark.any_policy
+
 F64 = tf.float64
 Pair = namedtuple("Pair", ["left", "right"])
 

@@ -10,6 +10,8 @@ from zrun_tf.gradients._numeric import numeric_hessian, numeric_jacobian
 
 from .derivative_zoo import SCALAR_CASES, SCALARS, VECTOR_CASES, VECTORS, exact_scalar, exact_vector
 
+pytestmark = pytest.mark.any_policy
+
 ROUNDING = 4e-16
 
 

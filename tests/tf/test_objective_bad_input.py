@@ -11,6 +11,8 @@ from scipy.optimize import minimize
 
 import zrun_tf as zrun
 
+pytestmark = pytest.mark.any_policy
+
 RUN = zrun.run
 POLICIES = [{"graph": graph, "autograd": autograd} for graph in (True, False) for autograd in (True, False)]
 IDS = [f"{'graph' if p['graph'] else 'eager'}, {'autograd' if p['autograd'] else 'numerical'}" for p in POLICIES]

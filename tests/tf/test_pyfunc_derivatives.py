@@ -11,6 +11,8 @@ from scipy import special
 
 import zrun_tf as zrun
 
+pytestmark = pytest.mark.any_policy
+
 F64 = tf.float64
 WAYS = {"eager": lambda function: function, "tf.function": tf.function, "zrun.function": zrun.function}
 ways = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)

@@ -8,6 +8,8 @@ import tensorflow as tf
 
 import zrun_tf as zrun
 
+pytestmark = pytest.mark.any_policy
+
 F64 = tf.float64
 WAYS = {"eager": lambda function: function, "zrun.function": zrun.function}
 ways = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
