@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT / ".ci"))
 
 # Found by the line above.
-from machine import can_have_tensorflow, chosen_tests, interpreter  # noqa: E402
+from machine import can_have_tensorflow, chosen_tests, interpreter, stated_requirements  # noqa: E402
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -32,7 +32,6 @@ GROUPS = nox.project.load_toml(ROOT / "pyproject.toml")
 MATRIX = GROUPS["tool"]["zrun"]["matrix"]
 # TensorFlow publishes wheels for these, built for CPython with the GIL.
 TENSORFLOW_MINORS = sorted({int(row["python"].split(".")[1]) for row in MATRIX["rows"] if "tensorflow" in row})
-IMPORT_LIMIT_MS = 50.0
 # A process for each CPU; the tests of a file stay together, since they share what takes long to make.
 PARALLEL = "--numprocesses=auto --dist=loadfile"
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2", "MPLBACKEND": "Agg"}
@@ -170,7 +169,11 @@ def matrix(session: nox.Session, row: str | None) -> None:
     has = "tensorflow" in settings
     wanted = [*_wheels(session, EVERYTHING if has else ("zrun-core",)), *_group("test" if has else "core-test")]
     options = [f"--reinstall-package={name}" for name in PACKAGES] if session.venv_backend == "uv" else []
-    options += ["--resolution=lowest-direct"] if settings.get("lowest") else []
+    if settings.get("lowest"):
+        # What a wheel asks for is not direct to uv, so it is named once more.
+        files = [nox.project.load_toml(ROOT / "packages" / name / "pyproject.toml") for name in PACKAGES]
+        wanted += [line for file in files for line in stated_requirements(file)]
+        options += ["--resolution=lowest-direct"]
     if settings.get("tensorflow") == "nightly":
         # A distribution of its own, in place of the one that the wheels ask for.
         instead = Path(session.create_tmp()).resolve() / "instead.txt"
@@ -199,7 +202,7 @@ def core(session: nox.Session) -> None:
     if found is None or re.findall(r": (\w+)", found) != ["None"] * 3:
         session.error(f"This environment was to have no TensorFlow and no NumPy, but it has: {found}")
     session.log("Absent from this environment: tensorflow, numpy, zrun_tf")
-    _report_import_time(session)
+    session.run("python", ".ci/import_time.py")
     tests = ["-m", "pytest", "--pyargs", "tests/core", "zrun_core"]
     if session.posargs:
         session.run("python", *tests, *session.posargs)
@@ -209,25 +212,6 @@ def core(session: nox.Session) -> None:
     session.run("python", "-m", "coverage", "combine", "--quiet")
     # Every line and branch: what no test runs is not known to work.
     session.run("python", "-m", "coverage", "report", "--include=*/zrun_core/*", "--fail-under=100")
-
-
-def _report_import_time(session: nox.Session) -> None:
-    """Log the best of several `-X importtime` figures of `import zrun_core`, and fail where it is over the limit."""
-    times: list[float] = []
-    # A busy machine only ever adds to a figure, so there are more tries while the best is over the limit.
-    while len(times) < 7 or (min(times) > IMPORT_LIMIT_MS and len(times) < 40):
-        log = session.run("python", "-X", "importtime", "-c", "import zrun_core", silent=True, log=False)
-        row = re.search(r"\|\s*(\d+) \| zrun_core$", log or "", flags=re.MULTILINE)
-        if row is None:
-            session.error(f"`python -X importtime` printed no row for zrun_core: {log}")
-        times.append(int(row[1]) / 1000)
-    figures = f"import zrun_core: {min(times):.1f} ms at best of {len(times)} runs, {max(times):.1f} ms at worst"
-    if min(times) > IMPORT_LIMIT_MS:
-        session.error(f"{figures}; the limit is {IMPORT_LIMIT_MS:.0f} ms.")
-    session.log(f"{figures} (limit {IMPORT_LIMIT_MS:.0f} ms)")
-    used = "import time; t = time.perf_counter(); from zrun_core import run; print(1000 * (time.perf_counter() - t))"
-    log = session.run("python", "-c", used, silent=True, log=False)
-    session.log(f"from zrun_core import run, which loads what a policy needs: {float(log or 'nan'):.1f} ms")
 
 
 @nox.session

@@ -7,6 +7,7 @@ import shutil
 import sys
 import sysconfig
 from pathlib import Path
+from typing import Any
 
 # Where a change of a package is tested first; the other modules of zrun_tf have tests with their own name.
 DIRECTORIES = {
@@ -40,6 +41,19 @@ def interpreter(version: str) -> str | None:
     managed = Path.home() / ".local" / "share" / "uv" / "python"
     found = [*pyenv.glob(f"{version}.*/bin/{name}"), *managed.glob(f"cpython-{version}.*/bin/{name}")]
     return str(found[0]) if found else None
+
+
+def stated_requirements(settings: dict[str, Any]) -> list[str]:
+    """All that the `pyproject.toml` of a package asks for of others, extras included.
+
+    Args:
+        settings: what the file holds.
+    """
+    project = settings["project"]
+    added = settings["tool"]["hatch"].get("metadata", {}).get("hooks", {}).get("custom", {}).get("dependencies", [])
+    extras = project.get("optional-dependencies", {}).values()
+    lines = [*project.get("dependencies", []), *added, *(line for extra in extras for line in extra)]
+    return [line for line in lines if not line.startswith("zrun-")]
 
 
 def chosen_tests(paths: list[str], root: Path, corner: list[str]) -> list[str]:

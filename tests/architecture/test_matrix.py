@@ -171,6 +171,14 @@ def test_a_report_of_pytest_is_counted(tools, tmp_path):
     assert counted["skipped"] == {"test_all::test_is_skipped": "not here"}
 
 
+def test_the_lowest_row_names_every_requirement_of_the_packages(tools):
+    settings = {
+        "project": {"dependencies": ["a>=1"], "optional-dependencies": {"x": ["zrun-tf[y]", "b>=2"], "y": ["c>=3"]}},
+        "tool": {"hatch": {"metadata": {"hooks": {"custom": {"dependencies": ["d>=4"]}}}}},
+    }
+    assert tools["machine"]["stated_requirements"](settings) == ["a>=1", "d>=4", "b>=2", "c>=3"]
+
+
 @pytest.mark.parametrize(
     ("paths", "chosen"),
     [
