@@ -70,9 +70,15 @@ class Exchange:
             template: the other one.
         """
         self._inner = made_of, template
+        frozen = gc.get_freeze_count() > 0
+        if frozen:
+            # The garbage collector does not show what it was told to leave alone.
+            gc.unfreeze()
         for found in gc.get_objects():
             if type(found) is FunctionType and found.__code__ is made_of:
                 self.closure(found)
+        if frozen:
+            gc.freeze()
 
     def closure(self, function: FunctionType) -> None:
         """Do the same for one function that was made since.

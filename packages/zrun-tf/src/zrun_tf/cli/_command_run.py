@@ -91,6 +91,7 @@ def _output(context: click.Context, option: click.Parameter, path: Path | None) 
     metavar="FILE.json",
     help="Write a trace that opens in ui.perfetto.dev.",
 )
+@click.option("--zfit", is_flag=True, help="Have zfit, which the program uses, run on zrun. Needs zrun-compat.")
 @click.option("-q", "--quiet", is_flag=True, help="Print no summary at the end.")
 @click.option("-m", "is_module", is_flag=True, help="Run a module, as 'python -m' does.")
 @debug_option
@@ -105,6 +106,7 @@ def run(
     chunksize: str | None,
     report: Path | None,
     trace: Path | None,
+    zfit: bool,
     quiet: bool,
     is_module: bool,
 ) -> None:
@@ -129,6 +131,8 @@ def run(
         wanted.check()
     except ProgramError as error:
         raise click.UsageError(str(error)) from None
+    if zfit:
+        _put_under_zfit()
     given = {"--graph": graph, "--autograd": autograd, "--cpus": cpus, "--chunksize": chunksize}
     options = {name: text for name, text in given.items() if text is not None}
     environment = {f"ZRUN_{name.removeprefix('--').upper()}": text for name, text in options.items()}
@@ -139,6 +143,24 @@ def run(
         summary=not quiet,
     )
     raise HandOver(Launch(wanted, environment, reports, options).run)
+
+
+def _put_under_zfit() -> None:
+    """Have another package put zrun under zfit once that is imported.
+
+    Raises:
+        click.UsageError: the package is not installed, or not for the version of zfit that is.
+    """
+    from importlib.metadata import entry_points
+
+    found = entry_points(group="zrun.under", name="zfit")
+    if not found:
+        msg = "--zfit needs zrun-compat, which is not installed. Install with: python -m pip install zrun-compat"
+        raise click.UsageError(msg)
+    try:
+        next(iter(found)).load()()
+    except ImportError as error:
+        raise click.UsageError(f"--zfit: {error}") from None
 
 
 def _thread_environment(cpus: str | None) -> dict[str, str]:

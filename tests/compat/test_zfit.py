@@ -1,0 +1,418 @@
+"""zfit on zrun: put under it and taken away again, and the same numbers all the while."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+import threading
+import weakref
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import zrun_tf as zrun
+from zrun_compat import zfit as on_zrun
+from zrun_compat.zfit import _install
+from zrun_core.testing import count_traces
+
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow]
+zfit = pytest.importorskip("zfit", exc_type=ImportError)
+
+RNG = np.random.default_rng(3)
+
+
+def sample(size=400):
+    return np.concatenate([RNG.normal(5.0, 0.8, size // 2), RNG.uniform(0.0, 10.0, size - size // 2)]).clip(0.01, 9.99)
+
+
+class Study:
+    """A peak over a background, and what the tests ask of its losses."""
+
+    def __init__(self, model=None):
+        self.space = zfit.Space("x", limits=(0.0, 10.0))
+        self.mu = zfit.Parameter("mu", 5.0, 2.0, 8.0)
+        self.sigma = zfit.Parameter("sigma", 1.0, 0.2, 3.0)
+        self.slope = zfit.Parameter("slope", -0.1, -2.0, -0.01)
+        self.fraction = zfit.Parameter("fraction", 0.4, 0.01, 0.99)
+        self.params = [self.fraction, self.mu, self.sigma, self.slope]
+        peak = zfit.pdf.Gauss(mu=self.mu, sigma=self.sigma, obs=self.space)
+        self.model = zfit.pdf.SumPDF([peak, zfit.pdf.Exponential(self.slope, obs=self.space)], fracs=self.fraction)
+
+    def loss(self, array, model=None, **options):
+        data = zfit.Data.from_numpy(obs=self.space, array=array, **options)
+        return zfit.loss.UnbinnedNLL(self.model if model is None else model, data)
+
+
+def numbers(loss, params):
+    """Value, gradient and Hessian of a loss, with and without the constant that zfit subtracts."""
+    value, gradient = loss.value_gradient(params)
+    hessian = loss.hessian(params, numgrad=False)
+    found = (loss.value(full=True), loss.value(full=False), value, gradient, loss.gradient(params), hessian)
+    return [np.asarray(each) for each in found]
+
+
+def assert_same(found, expected, rtol=1e-10):
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=rtol, atol=1e-9)
+
+
+@pytest.fixture
+def installed():
+    on_zrun.install()
+    yield
+    on_zrun.uninstall()
+
+
+def codes():
+    """All of zfit that `install` exchanges, as it is now."""
+    from zfit.util import cache
+    from zfit.z import math, zextension
+
+    functions = [getattr(math, name) for name in _install._SWAPPED]
+    functions += [cache.clear_graph_cache, zfit.loss.UnbinnedNLL._call_value, zextension.FunctionWrapperRegistry.__call__]
+    options = (zfit.settings.options.numerical_grad, dict(zextension.FunctionWrapperRegistry.do_jit_types))
+    attributes = (cache.GraphCachable.reset_cache, sorted(vars(zextension.FunctionWrapperRegistry)))
+    return [function.__code__ for function in functions], type(zfit.run), vars(zfit.run).copy(), options, attributes
+
+
+def test_install_twice_and_uninstall_restores_everything(process_state):
+    before, state = codes(), process_state()
+    assert not on_zrun.installed()
+    on_zrun.uninstall()
+    on_zrun.install()
+    during = codes()
+    on_zrun.install()
+    assert on_zrun.installed()
+    assert codes() == during
+    assert all(new is not old for new, old in zip(during[0], before[0], strict=True))
+    assert isinstance(zfit.run, before[1])
+    decorated = zfit.z.function(lambda x: x + 1.0)
+    assert float(decorated(tf.constant(1.0))) == 2.0
+    on_zrun.uninstall()
+    assert codes() == before
+    assert process_state() == state
+    # What was decorated meanwhile is zfit's again.
+    assert decorated.__code__ is zfit.loss.UnbinnedNLL._call_value.__code__
+    assert float(decorated(tf.constant(1.0))) == 2.0
+
+
+def test_before_zfit_is_imported():
+    script = """
+import sys, warnings
+warnings.simplefilter("ignore")
+import zrun_compat.zfit
+finders = list(sys.meta_path)
+zrun_compat.zfit.install()
+zrun_compat.zfit.install()
+assert zrun_compat.zfit.installed() and "zfit" not in sys.modules and "tensorflow" not in sys.modules
+zrun_compat.zfit.uninstall()
+assert sys.meta_path == finders and not zrun_compat.zfit.installed()
+zrun_compat.zfit.install()
+import zfit
+assert sys.meta_path == finders and zrun_compat.zfit.installed()
+import zrun_tf as zrun
+from zrun_core.testing import count_traces
+double = zfit.z.function(lambda x: 2 * x)
+with count_traces() as traces:
+    assert float(double(1.5)) == 3.0
+assert traces.total == 1
+assert type(zfit.__spec__.loader).__module__ == "_frozen_importlib_external"
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("found", "said"), [("0.27.3", r"zfit 0\.28\.\*; zfit 0\.27\.3 is installed"), (None, "not installed")])
+def test_versions_that_are_not_supported(monkeypatch, found, said):
+    def version(name):
+        if found is None:
+            raise _install.PackageNotFoundError(name)
+        return found
+
+    monkeypatch.setattr(_install, "version", version)
+    with pytest.raises(on_zrun.ZfitNotSupportedError, match=said):
+        on_zrun.install()
+    assert not on_zrun.installed()
+
+
+def test_the_mode_is_that_of_zrun(installed):
+    run = zfit.run
+    with run.set_graph_mode(False):
+        assert zrun.run.mode["graph"] is False
+        assert run.get_graph_mode() is False
+        assert tf.config.functions_run_eagerly()
+    assert run.get_graph_mode() == zrun.run.mode["graph"] == "auto"
+    assert not tf.config.functions_run_eagerly()
+    with run.set_graph_mode({"loss": False}):
+        assert not zrun.run.builds_graph("loss")
+        assert run.mode["graph"] == {"loss": False}
+    with run.set_autograd_mode(False):
+        assert zrun.run.current_policy_autograd() is False
+        assert zfit.settings.options.numerical_grad is True
+    with zrun.run.using(graph=False):
+        assert run.get_graph_mode() is False
+    with pytest.raises(ValueError, match="graph"):
+        run.set_graph_mode("bad")
+    assert run.mode == {"graph": "auto", "autograd": True}
+    assert not tf.config.functions_run_eagerly()
+    run.mode["graph"] = "nonsense"
+    assert run.get_graph_mode() == "auto"
+
+
+def test_a_mode_set_before_is_taken_over_and_given_back():
+    zfit.run.set_graph_mode(False)
+    try:
+        on_zrun.install()
+        assert zrun.run.mode["graph"] is False
+        on_zrun.uninstall()
+        assert zfit.run.get_graph_mode() is False
+        assert zrun.run.mode["graph"] == "auto"
+        assert tf.config.functions_run_eagerly()
+    finally:
+        on_zrun.uninstall()
+        zfit.run.set_graph_mode("auto")
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_new_loss_on_new_data_runs_the_graph_of_the_first_with_the_numbers_of_zfit(weighted):
+    study, arrays = Study(), [sample() for _ in range(3)]
+    options = [{"weights": RNG.uniform(0.5, 1.5, 400)} if weighted else {} for _ in arrays]
+    expected = []
+    for array, more in zip(arrays, options, strict=True):
+        expected.append(numbers(study.loss(array, **more), study.params))
+    on_zrun.install()
+    try:
+        for place, (array, more) in enumerate(zip(arrays, options, strict=True)):
+            with count_traces() as traces:
+                assert_same(numbers(study.loss(array, **more), study.params), expected[place])
+            assert (traces.total == 0) is (place > 0), traces.by_function
+    finally:
+        on_zrun.uninstall()
+
+
+def test_an_extended_loss_and_one_with_constraints(installed):
+    study = Study()
+    events = zfit.Parameter("events", 400.0, 1.0, 2000.0)
+    model = study.model.create_extended(events)
+    params = [*study.params, events]
+    constraint = zfit.constraint.GaussianConstraint(study.mu, observation=5.0, sigma=0.1)
+
+    def loss(array):
+        data = zfit.Data.from_numpy(obs=study.space, array=array)
+        return zfit.loss.ExtendedUnbinnedNLL(model, data, constraints=constraint)
+
+    arrays = [sample(), sample()]
+    found = [numbers(loss(array), params) for array in arrays]
+    with count_traces() as traces:
+        numbers(loss(sample()), params)
+    assert traces.total == 0
+    on_zrun.uninstall()
+    for array, each in zip(arrays, found, strict=True):
+        assert_same(each, numbers(loss(array), params))
+
+
+def test_minima_are_those_of_zfit(installed):
+    study, array = Study(), sample()
+    start = [0.4, 5.0, 1.0, -0.1]
+
+    def fit():
+        zfit.param.set_values(study.params, start)
+        result = zfit.minimize.Minuit().minimize(study.loss(array))
+        return [result.params[each]["value"] for each in study.params]
+
+    first, second = fit(), fit()
+    on_zrun.uninstall()
+    np.testing.assert_allclose([first, second], [fit()] * 2, rtol=1e-7)
+
+
+def test_what_a_new_loss_would_see_differently_is_not_shared(installed):
+    study, array = Study(), sample()
+    before = float(study.loss(array).value())
+    study.sigma.lower, study.sigma.upper = 0.2, 0.9
+    found = float(study.loss(array).value())
+    on_zrun.uninstall()
+    assert found == pytest.approx(float(study.loss(array).value()), rel=1e-12)
+    assert found != pytest.approx(before, rel=1e-6)
+
+
+class Stretched(zfit.pdf.ZPDF):
+    """A model of the user's, with an attribute that nobody is told of."""
+
+    _PARAMS = ("mu",)
+    width = 1.0
+
+    def _unnormalized_pdf(self, x):
+        return zfit.z.numpy.exp(-0.5 * ((zfit.z.unstack_x(x) - self.params["mu"]) / self.width) ** 2)
+
+
+def test_models_of_the_users_are_known_by_identity_alone(installed):
+    study, array = Study(), sample()
+    model = Stretched(obs=study.space, mu=study.mu)
+    loss = study.loss(array, model)
+    narrow = float(loss.value())
+    model.width = 2.0
+    assert float(loss.value()) == narrow  # as released: this loss has its graph
+    wide = float(study.loss(array, model).value())
+    on_zrun.uninstall()
+    assert wide == pytest.approx(float(study.loss(array, model).value()), rel=1e-12)
+    assert wide != pytest.approx(narrow, rel=1e-6)
+
+
+def test_graphs_of_a_loss_go_with_it(installed):
+    study = Study()
+    model = Stretched(obs=study.space, mu=study.mu)
+    loss = study.loss(sample(), model)
+    loss.value()
+    loss.gradient([study.mu])
+    loss.hessian([study.mu], numgrad=True)
+    graphs = _loss_graphs()
+    gone = weakref.ref(loss)
+    del loss
+    gc.collect()
+    assert gone() is None
+    assert graphs >= 3
+    assert _loss_graphs() == 0
+
+
+def _loss_graphs():
+    return sum(row.graphs for row in zrun.run.cache_info().rows if row.function.startswith("BaseLoss."))
+
+
+def test_data_that_change_in_place(installed):
+    study = Study()
+    sampler = study.model.create_sampler(n=300)
+    loss = zfit.loss.UnbinnedNLL(study.model, sampler)
+    first = float(loss.value())
+    with count_traces() as traces:
+        sampler.resample()
+        second = float(loss.value())
+    assert second != first
+    on_zrun.uninstall()
+    assert second == pytest.approx(float(zfit.loss.UnbinnedNLL(study.model, sampler).value()), rel=1e-12)
+    assert traces.by_function.get("BaseLoss._call_value", 0) == 0
+
+
+def test_what_marks_a_change_drops_the_graphs(installed):
+    from zfit.util.cache import GraphCachable, invalidate_graph
+
+    class Scaled(GraphCachable):
+        factor = 2.0
+
+        @zfit.z.function
+        def __call__(self, x):
+            return self.factor * x
+
+        @invalidate_graph
+        def change(self, factor):
+            self.factor = factor
+
+    scaled = Scaled()
+    x = tf.constant(1.0)
+    assert float(scaled(x)) == 2.0
+    scaled.factor = 5.0
+    assert float(scaled(x)) == 2.0
+    scaled.change(3.0)
+    assert float(scaled(x)) == 3.0
+
+
+def test_numbers_are_numbers_and_functions_that_ask_for_it_run_eagerly(installed):
+    seen = []
+
+    @zfit.z.function
+    def by_value(x, power=2.0):
+        seen.append(type(power))
+        return x**power if power > 1.0 else x
+
+    assert float(by_value(tf.constant(3.0))) == 9.0
+    assert float(by_value(tf.constant(3.0), power=0.5)) == 3.0
+    assert set(seen) == {float}
+    runs = []
+
+    @zfit.z.function
+    def eagerly(x):
+        if not zfit.run.executing_eagerly():
+            raise zfit.z.DoNotCompile
+        runs.append(1)
+        return x
+
+    eagerly(tf.constant(1.0)), eagerly(tf.constant(1.0))
+    assert len(runs) == 2
+
+
+def test_an_error_of_the_body_comes_once_and_leaves_nothing_behind(installed):
+    runs = []
+
+    @zfit.z.function
+    def broken(x):
+        runs.append(1)
+        raise KeyError("mine")
+
+    for _ in range(2):
+        with pytest.raises(KeyError, match="mine"):
+            broken(tf.constant(1.0))
+    assert len(runs) == 2
+
+
+def test_threads_run_graphs_too(installed):
+    seen = []
+
+    @zfit.z.function
+    def slow(x):
+        seen.append(tf.executing_eagerly())
+        return tf.reduce_sum(x * x)
+
+    threads = [threading.Thread(target=lambda: [slow(tf.ones(100)) for _ in range(20)]) for _ in range(4)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert not any(seen)
+
+
+class Pair(NamedTuple):
+    """What `tf.function` can return and zrun's functions cannot tell from a tuple of the user's own making."""
+
+    value: tf.Tensor
+    other: tf.Tensor
+
+
+def test_results_of_other_kinds_are_left_to_zfit(installed):
+    @zfit.z.function
+    def with_names(x):
+        return Pair(x + 1.0, 2.0 * x)
+
+    for number in (1.0, 3.0):
+        found = with_names(tf.constant(number))
+        assert type(found) is Pair
+        assert (float(found.value), float(found.other)) == (number + 1.0, 2.0 * number)
+
+
+def test_numerical_derivatives_follow_the_policy_and_are_those_of_the_function(installed):
+    study, array = Study(), sample()
+    loss = study.loss(array)
+    exact = np.asarray(loss.gradient(study.params))
+    values = [float(each) for each in study.params]
+    np.testing.assert_allclose(loss.gradient(study.params, numgrad=True), exact, rtol=1e-7, atol=1e-6)
+    hessian = np.asarray(loss.hessian(study.params, numgrad=False))
+    np.testing.assert_allclose(loss.hessian(study.params, numgrad=True), hessian, rtol=1e-4, atol=1e-3)
+    diagonal = np.asarray(loss.hessian(study.params, numgrad=True, hessian="diag"))
+    np.testing.assert_allclose(diagonal, np.diag(hessian), rtol=1e-4, atol=1e-3)
+    # A loss that is there already follows too; in zfit it does not.
+    with zfit.run.set_autograd_mode(False):
+        numerical = np.asarray(loss.gradient(study.params))
+    np.testing.assert_allclose(numerical, exact, rtol=1e-7, atol=1e-6)
+    assert (numerical != exact).any()
+    assert [float(each) for each in study.params] == values
+
+
+def test_leased_cpus_come_back_after_an_error(installed):
+    before = list(zfit.run._cpu)
+    with pytest.raises(RuntimeError), zfit.run.aquire_cpu(1) as cpus:
+        assert len(cpus) == min(1, len(before))
+        raise RuntimeError
+    assert zfit.run._cpu == before
+    with pytest.raises(TypeError, match="max_cpu"), zfit.run.aquire_cpu(1.5):
+        pass
