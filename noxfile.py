@@ -321,6 +321,22 @@ def examples(session: nox.Session) -> None:
 
 
 @nox.session(python=TENSORFLOW_PYTHON)
+def downstream_zfit(session: nox.Session) -> None:
+    """Run zfit's own tests as released and on zrun, and compare (`-- --fast`: what CI runs; `-- --help`)."""
+    _require_tensorflow_python(session)
+    _install(session, *_group("downstream"), packages=("zrun-core", "zrun-tf[cli]", "zrun-compat"))
+    session.run("python", "tests/downstream/zfit_suite.py", *session.posargs, env=QUIET)
+
+
+@nox.session(python=TENSORFLOW_PYTHON)
+def zfit(session: nox.Session) -> None:
+    """Run this project's tests of zfit on zrun, with zfit installed (arguments go to pytest)."""
+    _require_tensorflow_python(session)
+    _install(session, *_group("test"), "zfit==0.28.*", editable=True)
+    session.run("python", "-m", "pytest", "tests/compat/test_zfit.py", *session.posargs, env=QUIET)
+
+
+@nox.session(python=TENSORFLOW_PYTHON)
 def bench(session: nox.Session) -> None:
     """Compare costs with peers, print the ratios and save them in build/bench (arguments go to pytest)."""
     _require_tensorflow_python(session)

@@ -30,7 +30,7 @@ EXTRAS = {
         "threadpoolctl",
         "tqdm",
     },
-    "zrun_compat": {"click", "libcst", "tqdm"},
+    "zrun_compat": {"click", "libcst", "tqdm", "zfit"},
 }
 # Modules that only an extra makes usable: they may import it at the top.
 EXTRA_MODULES = ("zrun_core/_pytest_plugin.py", "zrun_tf/cli/", "zrun_compat/_migrate/")

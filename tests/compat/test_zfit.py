@@ -72,9 +72,10 @@ def codes():
     from zfit.z import math, zextension
 
     functions = [getattr(math, name) for name in _install._SWAPPED]
-    functions += [cache.clear_graph_cache, zfit.loss.UnbinnedNLL._call_value, zextension.FunctionWrapperRegistry.__call__]
-    options = (zfit.settings.options.numerical_grad, dict(zextension.FunctionWrapperRegistry.do_jit_types))
-    attributes = (cache.GraphCachable.reset_cache, sorted(vars(zextension.FunctionWrapperRegistry)))
+    registry = zextension.FunctionWrapperRegistry
+    functions += [cache.clear_graph_cache, zfit.loss.UnbinnedNLL._call_value, registry.__call__]
+    options = (zfit.settings.options.numerical_grad, dict(registry.do_jit_types))
+    attributes = (cache.GraphCachable.reset_cache, sorted(vars(registry)))
     return [function.__code__ for function in functions], type(zfit.run), vars(zfit.run).copy(), options, attributes
 
 
@@ -125,7 +126,9 @@ assert type(zfit.__spec__.loader).__module__ == "_frozen_importlib_external"
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize(("found", "said"), [("0.27.3", r"zfit 0\.28\.\*; zfit 0\.27\.3 is installed"), (None, "not installed")])
+@pytest.mark.parametrize(
+    ("found", "said"), [("0.27.3", r"zfit 0\.28\.\*; zfit 0\.27\.3 is installed"), (None, "not installed")]
+)
 def test_versions_that_are_not_supported(monkeypatch, found, said):
     def version(name):
         if found is None:
@@ -410,9 +413,14 @@ def test_numerical_derivatives_follow_the_policy_and_are_those_of_the_function(i
 
 def test_leased_cpus_come_back_after_an_error(installed):
     before = list(zfit.run._cpu)
-    with pytest.raises(RuntimeError), zfit.run.aquire_cpu(1) as cpus:
-        assert len(cpus) == min(1, len(before))
-        raise RuntimeError
+
+    def fail():
+        with zfit.run.aquire_cpu(1) as cpus:
+            assert len(cpus) == min(1, len(before))
+            raise RuntimeError("mine")
+
+    with pytest.raises(RuntimeError, match="mine"):
+        fail()
     assert zfit.run._cpu == before
     with pytest.raises(TypeError, match="max_cpu"), zfit.run.aquire_cpu(1.5):
         pass

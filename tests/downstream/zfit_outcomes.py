@@ -29,7 +29,7 @@ def pytest_runtest_logreport(report):
     known["seconds"] = round(known["seconds"] + report.duration, 3)
     outcome = report.outcome if not hasattr(report, "wasxfail") else f"x{report.outcome}"
     if report.when == "call" or outcome != "passed":
-        if known["outcome"] in ("passed",) or report.when == "call":
+        if known["outcome"] == "passed" or report.when == "call":
             known["outcome"] = outcome if report.when == "call" or outcome != "failed" else "error"
         if outcome == "failed":
             known["why"] = str(report.longrepr)[-2000:]

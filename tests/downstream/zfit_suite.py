@@ -73,7 +73,7 @@ def run(source: Path, work: Path, mode: str, selection: list[str], timeout: floa
     out.unlink(missing_ok=True)
     environment = {
         **os.environ,
-        "PYTHONPATH": str(HERE),
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(HERE), os.environ.get("PYTHONPATH")))),
         "ZRUN_DOWNSTREAM_MODE": mode,
         "ZRUN_DOWNSTREAM_OUT": str(out),
         "ZFIT_DISABLE_TF_WARNINGS": "1",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from . import execution as execution
     from . import migrate as migrate
+    from . import zfit as zfit
     from ._deprecate import RemovedNameError as RemovedNameError
     from ._deprecate import ZrunDeprecationWarning as ZrunDeprecationWarning
     from ._run import RunManager as RunManager
@@ -36,9 +37,19 @@ _HOME = {
     "execution": "zrun_compat.execution",
     "migrate": "zrun_compat.migrate",
     "run": "zrun_compat._run",
+    "zfit": "zrun_compat.zfit",
 }
 
-__all__ = ["RemovedNameError", "RunManager", "ZrunDeprecationWarning", "__version__", "execution", "migrate", "run"]
+__all__ = [
+    "RemovedNameError",
+    "RunManager",
+    "ZrunDeprecationWarning",
+    "__version__",
+    "execution",
+    "migrate",
+    "run",
+    "zfit",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -37,8 +37,8 @@ _OTHERS: Final[dict[str, Callable[[Work], None]]] = {
 _OF_ZRUN: Final = frozenset(name for name in dir(RunManager) if not name.startswith("_"))
 
 _STILL_ZFIT: Final = (
-    "zfit is still used here, and what it does follows zrun.run only where zfit itself runs on zrun; until it does, "
-    "keep zfit.run for it"
+    "zfit is still used here, and what it does follows zrun.run only where zfit itself runs on zrun: call "
+    "zrun_compat.zfit.install(), or keep zfit.run for it"
 )
 
 

@@ -21,7 +21,7 @@ from zrun_core._nodes import KeyRow, Node
 from ._state import NotUnderstood, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from zrun_core._flattening import Flattening
     from zrun_core._nodes import Key, Rebuilding
@@ -166,7 +166,7 @@ class Visits:
             return (PARTS, dict, *(self.argument(part, into) for pair in obj.items() for part in pair))
         if isinstance(obj, tf.Variable):
             return visit_opaque(obj, into)
-        if isinstance(obj, _INPUTS) or isinstance(obj, _BY_VALUE):
+        if isinstance(obj, (*_INPUTS, *_BY_VALUE)):
             return into.visit(obj)
         if isinstance(obj, self._spaces):
             return self._space(obj, into)
@@ -186,7 +186,10 @@ class Visits:
         if state.weak:
             # Limits that depend on variables.
             return visit_opaque(space, into)
-        place = id(space)
-        forget: Callable[[Any], Any] = lambda _, place=place, known=self._known: known.pop(place, None)  # noqa: E731
-        self._known[place] = (ref(space, forget), ByValue(space, value.state))
+        place, known_spaces = id(space), self._known
+
+        def forget(_: Any) -> None:
+            known_spaces.pop(place, None)
+
+        known_spaces[place] = (ref(space, forget), value)
         return (VALUE, value)

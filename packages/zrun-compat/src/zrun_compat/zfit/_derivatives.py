@@ -65,9 +65,7 @@ def numerical_hessian(func: Callable[[], Any], params: Iterable[Any], hessian: s
 
     def compute(*_: Any) -> Any:
         try:
-            found = zrun_tf.hessian(
-                kept(), variables, autograd=False, bounds=_bounds(variables), diagonal=diagonal
-            )
+            found = zrun_tf.hessian(kept(), variables, autograd=False, bounds=_bounds(variables), diagonal=diagonal)
         except GradientError:
             return np.asarray(released("numerical_hessian")(kept(), variables, hessian=hessian))
         return np.asarray(found, np.float64).reshape((size,) if diagonal else (size, size))

@@ -116,9 +116,10 @@ class OnZrun:
         if not args or type(args[0]) not in self._around.losses:
             return None
         loss = args[0]
-        known = self._plans.get(loss, False)
-        if known is None or (known and known.is_for(loss)):
-            return known or None
+        if loss in self._plans:
+            known = self._plans[loss]
+            if known is None or known.is_for(loss):
+                return known
         try:
             plan = Plan(loss, self._around.settings())
         except (NotUnderstood, AttributeError, RecursionError):

@@ -162,7 +162,7 @@ def _exchange_all(exchange: Exchange) -> Callable[[], None]:
     """Exchange everything; returns what gives the mode back."""
     import tensorflow as tf
     import zfit
-    from ordered_set import OrderedSet
+    from zfit.core.baseobject import OrderedSet
     from zfit.core.space import BaseSpace
     from zfit.util import cache
     from zfit.z import math, zextension

@@ -1,4 +1,4 @@
-"""Losses taken apart: the events are inputs of a graph, so that a new loss on new data runs the graph of an earlier one.
+"""Losses taken apart: the events are inputs of a graph, so a new loss on new data runs the graph of an earlier one.
 
 That is done for losses, data and models of zfit's own classes only, and only where `_state` can write down everything
 else that a graph depends on. Models and constraints belong to the key by identity, with their state; what a graph is
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 _LISTS: Final = ("_model", "_data", "_fit_range", "_constraints")
 _OFFSET: Final = "subtr_const_value"
 # Made anew for the loss that a graph is traced with, or of no effect on it.
-_OF_LOSS: Final = frozenset({*_LISTS, "_options", "_cache", "_cachers", "_is_precompiled", "_precompiled_hashes", "hs3"})
+_OF_LOSS: Final = frozenset(
+    {*_LISTS, "_options", "_cache", "_cachers", "_is_precompiled", "_precompiled_hashes", "hs3"}
+)
 _OF_DATA: Final = frozenset({"dataset", "_weights", "_cache", "_cachers", "_name", "_label", "_nentries", "hs3"})
 
 
@@ -47,7 +49,7 @@ class Parts(NamedTuple):
         depends: the state of models and constraints.
     """
 
-    cls: type
+    cls: Any
     attributes: dict[str, Any]
     options: dict[str, Any]
     data: Sequence[Callable[[Iterator[Any]], Any]]
@@ -122,7 +124,7 @@ def _depends(models: Sequence[Any], constraints: Sequence[Any]) -> tuple[Any, li
 
 def _data_apart(data: Any, state: State) -> tuple[Callable[[Iterator[Any]], Any], Any, list[Any]]:
     """A data set as the function that makes it of tensors, what all such have in common, and its tensors."""
-    dataset = getattr(data, "dataset", None)
+    dataset: Any = getattr(data, "dataset", None)
     if (type(data).__module__, type(data).__name__) != ("zfit.core.data", "Data") or data._use_hash:
         raise NotUnderstood(repr(type(data)))
     if type(dataset).__name__ != "LightDataset" or type(dataset).__module__ != "zfit.core.data":
@@ -139,7 +141,9 @@ def _data_apart(data: Any, state: State) -> tuple[Callable[[Iterator[Any]], Any]
     named = {name: getattr(data, name) for name in ("_name", "_label")}
     sizes = tuple((each.dtype, tuple(each.shape)) for each in tensors)
     spec = (sizes, whole is None, tuple(places.items()), tuple(columns), data._weights is None, dataset._ndims)
-    cls, holder, ndims = type(data), type(dataset), dataset._ndims
+    ndims = dataset._ndims
+    cls: Any = type(data)
+    holder: Any = type(dataset)
     has_whole, has_weights = whole is not None, data._weights is not None
 
     def together(leaves: Iterator[Any]) -> Any:

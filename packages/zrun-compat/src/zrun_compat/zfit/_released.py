@@ -35,7 +35,7 @@ class Exchange:
         self._closures: WeakSet[FunctionType] = WeakSet()
         self._inner: tuple[CodeType, CodeType] | None = None
 
-    def function(self, function: FunctionType, template: FunctionType) -> None:
+    def function(self, function: FunctionType, template: Any) -> None:
         """Have a function do what another one does that takes the same arguments and has no closure.
 
         Args:
@@ -108,7 +108,7 @@ class Exchange:
         self._closures.clear()
 
 
-def inner_code(function: FunctionType, name: str) -> CodeType | None:
+def inner_code(function: Any, name: str) -> CodeType | None:
     """The code of a function that is defined inside of another one.
 
     Args:

@@ -50,6 +50,8 @@ def on_zrun(released: type[Any], registry: Any) -> type[Any]:
     class RunManager(released):  # type: ignore[misc]
         """zfit's run manager, of which policy and caches are zrun's."""
 
+        _cpu: list[str]
+
         @property
         def mode(self) -> dict[str, Any]:
             """The policy in force here; changing the dict changes nothing."""

@@ -105,8 +105,8 @@ class State:
         self.weak.append(obj)
         if not _is_of_zfit(type(obj)):
             return ("variable", id(obj))
-        held = vars(obj)
-        return ("parameter", type(obj), id(obj), *(self.of(held.get(name)) for name in _OF_PARAMETERS))
+        held, cls = vars(obj), repr(type(obj))
+        return ("parameter", cls, id(obj), *(self.of(held.get(name)) for name in _OF_PARAMETERS))
 
     def _of_function(self, obj: types.FunctionType) -> Hashable:
         _known(obj)
@@ -116,7 +116,7 @@ class State:
             raise NotUnderstood(obj.__qualname__) from None
         return ("function", obj.__code__, self.of(obj.__defaults__), self.of(obj.__kwdefaults__), *map(self.of, cells))
 
-    def _of_object(self, obj: Any, cls: type) -> Hashable:
+    def _of_object(self, obj: Any, cls: Any) -> Hashable:
         if not _is_of_zfit(cls):
             raise NotUnderstood(repr(cls))
         held = dict(getattr(obj, "__dict__", {}))
@@ -154,6 +154,13 @@ def _known(obj: Any) -> Any:
 
 
 def _known_container(cls: type) -> type:
-    if cls.__module__.partition(".")[0] not in ("builtins", "collections", "ordered_set", "dotmap", "frozendict", "zfit"):
+    if cls.__module__.partition(".")[0] not in (
+        "builtins",
+        "collections",
+        "ordered_set",
+        "dotmap",
+        "frozendict",
+        "zfit",
+    ):
         raise NotUnderstood(repr(cls))
     return cls

@@ -1,12 +1,13 @@
-"""What zfit's functions do instead, with their names and arguments. Their code runs with the globals of zfit's modules."""
+"""What zfit's functions do instead, with their arguments. Their code runs with the globals of zfit's modules."""
 
 # The arguments are those of zfit's functions.
-# ruff: noqa: ANN001, ANN002, ANN003, ANN201, ANN202, D103
+# mypy: disable-error-code="no-untyped-def"
+# ruff: noqa: ANN001, ANN002, ANN003, ANN202
 
 from __future__ import annotations
 
 
-def outer(FunctionCacheHolder, cache, deleted_cachers, func, keepalive, self, wrapped_func):  # noqa: N803, ARG001
+def outer(FunctionCacheHolder, cache, deleted_cachers, func, keepalive, self, wrapped_func):  # noqa: N803
     def concrete_func(*args, **kwargs):
         # The free variables have to be those of the function whose code this is exchanged for.
         nonlocal FunctionCacheHolder, cache, deleted_cachers, func, keepalive, self, wrapped_func
@@ -55,8 +56,8 @@ def automatic_value_gradient_hessian(func=None, params=None, value_grad_func=Non
         from zrun_compat.zfit._released import released
 
         return released(name)(func, params, value_grad_func=value_grad_func, hessian=hessian)
-    more = {} if value_grad_func is None else {"value_grad_func": value_grad_func}
-    return by_policy(name, lambda f, p, hessian, **_: numerical(f, p, hessian=hessian), func, params, hessian=hessian, **more)
+    more = {"hessian": hessian} if value_grad_func is None else {"hessian": hessian, "value_grad_func": value_grad_func}
+    return by_policy(name, lambda f, p, hessian, **_: numerical(f, p, hessian=hessian), func, params, **more)
 
 
 def clear_graph_cache(*, call_gc=None):
