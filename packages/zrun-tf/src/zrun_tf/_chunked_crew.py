@@ -93,6 +93,8 @@ def in_order(
     use: Callable[[Any], None],
     n_workers: int,
     progress: Progress,
+    *,
+    helps: bool = False,
 ) -> None:
     """Work on chunks in threads, and use the results in the order of the chunks.
 
@@ -103,6 +105,8 @@ def in_order(
         use: called with each result, in the calling thread.
         n_workers: threads.
         progress: is told the rows that are done.
+        helps: whether the calling thread is one of those that work, because there is nothing to read; each thread then
+            takes its chunks by itself.
 
     Raises:
         KeyboardInterrupt: the user pressed Ctrl-C; no chunk is under work any more, and the message says how many were
@@ -113,21 +117,18 @@ def in_order(
         for chunk in chunks:
             use(work(chunk))
         return
-    crew = _Crew(work, n_workers)
-    try:
-        for chunk in chunks:
-            crew.put(chunk)
-            for rows, result in crew.finished():
-                use(result)
-                progress.advance(rows)
-            if crew.failed:
-                break
-        crew.close()
-        while not crew.join(timeout=progress.interval):
-            progress.show()
+    crew: _Helped | _Crew = _Helped(work, n_workers - 1) if helps else _Crew(work, n_workers)
+
+    def use_finished() -> None:
         for rows, result in crew.finished():
             use(result)
             progress.advance(rows)
+
+    try:
+        crew.begin(chunks, use_finished)
+        while not crew.join(timeout=progress.interval):
+            progress.show()
+        use_finished()
     except KeyboardInterrupt:
         crew.stop()
         for rows, _ in crew.finished():
@@ -141,38 +142,27 @@ def in_order(
     crew.reraise()
 
 
-class _Crew:
-    """Threads that take chunks from a queue until they are told to stop."""
+class _Workers:
+    """Threads that work on chunks, and what they have done."""
 
-    def __init__(self, work: Callable[[list[Any]], Any], n_workers: int) -> None:
-        self._todo: queue.Queue[tuple[int, list[Any]] | None] = queue.Queue(maxsize=n_workers)
+    def __init__(self, work: Callable[[list[Any]], Any]) -> None:
         self._done: dict[int, tuple[int, Any]] = {}
         self._work = work
         self._stopped = False
         self.failed: BaseException | None = None
-        self._put = self._used = 0
-        self._ends = n_workers
-        loop = bind(_marked(self._loop))
-        self._futures: list[Future[None]] = [_threads().submit(loop) for _ in range(n_workers)]
+        self._used = 0
+        self._futures: list[Future[None]] = []
 
-    def _loop(self) -> None:
-        while (task := self._todo.get()) is not None:
-            if self._stopped or self.failed is not None:
-                continue
-            number, chunk = task
-            try:
-                self._done[number] = (len(chunk[0]), self._work(chunk))
-            except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
-                self._fail(error)
+    def _start(self, loop: Callable[[], None], n_threads: int) -> None:
+        bound = bind(_marked(loop))
+        self._futures = [_threads().submit(bound) for _ in range(n_threads)]
+
+    def _work_on(self, number: int, chunk: list[Any]) -> None:
+        self._done[number] = (len(chunk[0]), self._work(chunk))
 
     def _fail(self, error: BaseException) -> None:
         if self.failed is None:
             self.failed = error
-
-    def put(self, chunk: list[Any]) -> None:
-        """Give a chunk to whoever is free next; waits while all have more than enough to do."""
-        self._todo.put((self._put, chunk))
-        self._put += 1
 
     def finished(self) -> Iterator[tuple[int, Any]]:
         """Rows and results, in order, as far as they are there."""
@@ -180,23 +170,94 @@ class _Crew:
             yield self._done.pop(self._used)
             self._used += 1
 
-    def close(self) -> None:
-        """No more chunks will come."""
-        while self._ends:
-            self._todo.put(None)
-            self._ends -= 1
-
     def join(self, timeout: float | None) -> bool:
         """Wait until all threads have left; whether they have."""
-        return not wait(self._futures, timeout).not_done
-
-    def stop(self) -> None:
-        """Have no more chunks begun, and wait for those under work."""
-        self._stopped = True
-        self.close()
-        self.join(None)
+        return not self._futures or not wait(self._futures, timeout).not_done
 
     def reraise(self) -> None:
         """Raise what a thread has raised, if one has."""
         if self.failed is not None:
             raise self.failed
+
+
+class _Crew(_Workers):
+    """Threads that take chunks from a queue, which the calling thread fills, until they are told to stop."""
+
+    def __init__(self, work: Callable[[list[Any]], Any], n_workers: int) -> None:
+        super().__init__(work)
+        self._todo: queue.Queue[tuple[int, list[Any]] | None] = queue.Queue(maxsize=n_workers)
+        self._ends = n_workers
+        self._start(self._loop, n_workers)
+
+    def _loop(self) -> None:
+        while (task := self._todo.get()) is not None:
+            if self._stopped or self.failed is not None:
+                continue
+            try:
+                self._work_on(*task)
+            except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+                self._fail(error)
+
+    def begin(self, chunks: Iterable[list[Any]], use_finished: Callable[[], None]) -> None:
+        """Read all chunks; waits while all threads have more than enough to do."""
+        for number, chunk in enumerate(chunks):
+            self._todo.put((number, chunk))
+            use_finished()
+            if self.failed:
+                break
+        self._close()
+
+    def _close(self) -> None:
+        while self._ends:
+            self._todo.put(None)
+            self._ends -= 1
+
+    def stop(self) -> None:
+        """Have no more chunks begun, and wait for those under work."""
+        self._stopped = True
+        self._close()
+        self.join(None)
+
+
+class _Helped(_Workers):
+    """Threads that share the chunks with the calling thread, each of which takes the next one when it is free.
+
+    Where there are few chunks, waking another thread costs as much as a good part of the work.
+    """
+
+    def __init__(self, work: Callable[[list[Any]], Any], n_threads: int) -> None:
+        super().__init__(work)
+        self._n_threads = n_threads
+        self._chunks: Iterator[tuple[int, list[Any]]] = iter(())
+        self._taking = threading.Lock()
+
+    def _take(self) -> tuple[int, list[Any]] | None:
+        if self._stopped or self.failed is not None:
+            return None
+        with self._taking:
+            return next(self._chunks, None)
+
+    def _loop(self) -> None:
+        try:
+            while (task := self._take()) is not None:
+                self._work_on(*task)
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+            self._fail(error)
+
+    def begin(self, chunks: Iterable[list[Any]], use_finished: Callable[[], None]) -> None:
+        """Work on chunks until none is left that nobody has taken."""
+        self._chunks = enumerate(chunks)
+        # What is to be done is found out with the first chunk, before any other thread can do it.
+        task = next(self._chunks, None)
+        if task is not None:
+            self._start(self._loop, self._n_threads)
+        work_on = _marked(self._work_on)
+        while task is not None:
+            work_on(*task)
+            use_finished()
+            task = self._take()
+
+    def stop(self) -> None:
+        """Have no more chunks begun, and wait for those under work."""
+        self._stopped = True
+        self.join(None)

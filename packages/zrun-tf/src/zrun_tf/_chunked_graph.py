@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from contextlib import nullcontext
+from functools import cached_property
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
@@ -20,7 +21,7 @@ from zrun_core._structure import Flattening
 from ._autograph import leave_alone
 from ._chunked_loop import settled, sum_blocks
 from ._chunked_piece import Notes, notes
-from ._chunked_tuner import Tuner
+from ._chunked_tuner import Sharing, Tuner
 from ._dispatch import executable
 from ._function import Function
 from ._graph import Traced, to_input
@@ -51,6 +52,11 @@ class ChunkFunction(Function[P, R]):
 
     per_row = False
     checked = False
+
+    @cached_property
+    def sharing(self) -> dict[tuple[Any, ...], Sharing]:
+        """Whether threads pay, by the number of rows and what else it depends on."""
+        return {}
 
     def way(self) -> tuple[bool, bool]:
         """Whether the policy in force says that it is a graph, and whether that is compiled."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from zrun_core._events import Event, emit, listening
 from zrun_core._scope import _Pinned, current
 
 from ._chunked_additive import check_additive, is_due
@@ -15,10 +17,11 @@ from ._chunked_buffers import to_tensor
 from ._chunked_crew import elsewhere, in_order, leased
 from ._chunked_graph import ChunkRun
 from ._chunked_piece import Notes, notes
-from ._chunked_plan import plan_of
+from ._chunked_plan import is_few, plan_alone, plan_of
 from ._chunked_progress import Progress
-from ._chunked_rows import empty_chunk
+from ._chunked_rows import ArraySource, empty_chunk
 from ._chunked_sums import Total
+from ._chunked_tuner import Sharing
 from ._run import run as manager
 
 if TYPE_CHECKING:
@@ -30,8 +33,8 @@ if TYPE_CHECKING:
     from ._chunked_rows import Source
 
 
-# Up to this many rows, handing them to other threads and waiting for those takes as long as the work.
-_FEW_ROWS: Final = 131_072
+# Numbers of rows of a function for which it is remembered whether threads pay.
+_MOST_KEPT: Final = 64
 
 
 class Work(NamedTuple):
@@ -77,42 +80,79 @@ def passed(work: Work) -> tuple[list[Any], Notes]:
     if policy.chunksize is not None:
         # It is a matter of the loop, not of what is traced.
         policy = policy.changed(chunksize=None)
-    source = work.source
-    most = manager.n_cpu if source.n_rows is None or source.n_rows > 1 else 1
-    with _Pinned(policy), leased(most) as workers:
-        return _Pass(work, workers).run()
+    sharing, shared = _shared(work)
+    with _Pinned(policy), leased(manager.n_cpu if shared else 1) as workers:
+        one = _Pass(work, workers, alone=not shared and sharing is not None)
+        start = time.perf_counter()
+        outputs = one.run()
+        if sharing is not None and shared == (workers > 1):
+            sharing.record(shared, time.perf_counter() - start)
+    one.tell()
+    return outputs, one.notes
+
+
+def _shared(work: Work) -> tuple[Sharing | None, bool]:
+    """Whether several threads share the work, and where to say what that took, if it is to be found out."""
+    source, (graph, jit) = work.source, work.function.way()
+    # Eager code is to be followed step by step, not by several threads at once.
+    if not graph or work.chunksize is None or source.n_rows == 0:
+        return None, False
+    n_rows = source.n_rows
+    if n_rows is None or not is_few(n_rows, source.row_bytes):
+        return None, True
+    if work.chunksize != "auto" or work.function.per_row:
+        return None, False
+    known, n_cpu = work.function.sharing, manager.n_cpu
+    if len(known) > _MOST_KEPT:
+        known.clear()
+    sharing = known.setdefault((n_rows, source.row_bytes, jit, n_cpu), Sharing())
+    return sharing, n_cpu > 1 and sharing.choose()
 
 
 class _Pass:
     """One pass over the rows."""
 
-    def __init__(self, work: Work, workers: int) -> None:
+    def __init__(self, work: Work, workers: int, *, alone: bool) -> None:
         source = work.source
         self._graph, jit = work.function.way()
-        # Eager code is to be followed step by step, not by several threads at once.
-        workers = workers if self._graph and work.chunksize is not None else 1
-        if source.n_rows is not None and source.n_rows <= _FEW_ROWS:
-            workers = 1
         self._what = work
         self._per_row = work.function.per_row
-        self._plan = plan_of(
-            source.n_rows,
-            source.row_bytes,
-            work.chunksize,
-            workers=workers,
-            graph=self._graph,
-            jit=jit,
-            sums=not self._per_row,
-        )
-        self._n_chunks = None if source.n_rows is None else -(-source.n_rows // self._plan.size)
+        # Rows in memory need nobody to read them.
+        self._helps = self._graph and not work.taped and isinstance(source, ArraySource) and not source.mapped
+        n_rows = source.n_rows
+        if alone and n_rows:
+            self._plan = plan_alone(n_rows, jit=jit)
+        else:
+            self._plan = plan_of(
+                n_rows,
+                source.row_bytes,
+                work.chunksize,
+                workers=workers,
+                graph=self._graph,
+                jit=jit,
+                sums=not self._per_row,
+            )
+        self._n_chunks = None if n_rows is None else -(-n_rows // self._plan.size)
         self._workers = workers if self._n_chunks is None else max(1, min(workers, self._n_chunks))
-        self._notes = Notes()
+        self.notes = Notes()
         self._ready: ChunkRun | None = None
         self._begun = False
+        self._n_rows = 0
         self._total = Total()
         self._kept: list[list[Any]] = []
 
-    def run(self) -> tuple[list[Any], Notes]:
+    def tell(self) -> None:
+        """Emit an event, for whoever listens."""
+        if listening("chunks"):
+            what, ready = self._what, self._ready
+            size = self._plan.block or (self._plan.size if ready is None else ready.graph.tuner.best)
+            size = max(1, min(size, self._n_rows))
+            count = max(1, -(-self._n_rows // size))
+            text = f"{count} chunk{'' if count == 1 else 's'} of {size} row{'' if size == 1 else 's'}"
+            emit(Event("chunks", what.name, what.function.kind, text, count=count))
+
+    def run(self) -> list[Any]:
+        """Go over the rows."""
         what, source = self._what, self._what.source
         progress = Progress(what.name, source.n_rows, self._n_chunks, what.progress)
         chunks = self._prepared(source.chunks(self._plan.size, share=self._graph))
@@ -120,14 +160,15 @@ class _Pass:
             for chunk in chunks:
                 self._use(what.hidden(partial(self._work, chunk)))
         else:
-            in_order(f"{what.what} of {what.name}", chunks, self._work, self._use, self._workers, progress)
+            title = f"{what.what} of {what.name}"
+            in_order(title, chunks, self._work, self._use, self._workers, progress, helps=self._helps)
         if not self._begun:
             # No rows at all: what the function returns for none of them has the right shapes.
             none = next(iter(self._prepared([empty_chunk(source)])))
             self._use(elsewhere(lambda: self._work(none)))
         if self._per_row:
-            return [np.concatenate(parts) for parts in zip(*self._kept, strict=True)], self._notes
-        return self._total.result(), self._notes
+            return [np.concatenate(parts) for parts in zip(*self._kept, strict=True)]
+        return self._total.result()
 
     def _prepared(self, chunks: Iterable[list[Any]]) -> Iterator[list[Any]]:
         for chunk in chunks:
@@ -135,6 +176,7 @@ class _Pass:
                 self._begun = True
                 if self._graph:
                     self._trace(chunk)
+            self._n_rows += len(chunk[0])
             yield chunk
 
     def _trace(self, chunk: list[Any]) -> None:
@@ -143,13 +185,13 @@ class _Pass:
         found = self._what.hidden(lambda: self._call(sample))
         if not isinstance(found, ChunkRun):
             return
-        self._ready, self._notes = found, found.graph.notes
+        self._ready, self.notes = found, found.graph.notes
         found.graph.calls += 1
-        if self._notes.totals and is_due(found.graph.calls):
+        if self.notes.totals and is_due(found.graph.calls):
             self._what.hidden(lambda: self._check(chunk, found.once))
 
     def _call(self, tensors: Sequence[Any]) -> Any:
-        token = notes.set(self._notes)
+        token = notes.set(self.notes)
         try:
             return self._what.function(*self._what.arguments(tensors))
         finally:
@@ -166,7 +208,7 @@ class _Pass:
         starts = range(0, n_rows, block) if n_rows else (0,)
         terms = [self._python([tensor[start : start + block] for tensor in tensors]) for start in starts]
         function = self._what.function
-        if self._notes.totals and not function.checked:
+        if self.notes.totals and not function.checked:
             function.checked = True
             self._check(tensors, self._python)
         return terms
@@ -178,7 +220,7 @@ class _Pass:
         """A function that returns a single value must return a sum."""
         if self._what.checked:
             rows = [to_tensor(array[:1024], share=False) for array in chunk]
-            eps = max(np.finfo(d.as_numpy_dtype).eps if d.is_floating else 0.0 for d in self._notes.dtypes)
+            eps = max(np.finfo(d.as_numpy_dtype).eps if d.is_floating else 0.0 for d in self.notes.dtypes)
             check_additive(self._what.name, compute, rows, float(eps))
 
     def _use(self, terms: list[list[Any]]) -> None:

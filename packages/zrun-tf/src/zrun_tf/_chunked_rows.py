@@ -123,6 +123,9 @@ class ArraySource(Source):
         arrays: aligned arrays.
         names: what each is called in messages.
 
+    Attributes:
+        mapped: whether rows are read from a file when they are used.
+
     Raises:
         ChunkError: they have different numbers of rows.
     """
@@ -138,6 +141,7 @@ class ArraySource(Source):
         # In a graph that is being built, a length may not be known.
         self.n_rows = check_aligned({name: n for name, n in lengths.items() if n is not None} or {names[0]: 0})
         self.row_bytes = row_bytes(self.arrays)
+        self.mapped = any(map(is_mapped, self.arrays))
         self._sliced: tuple[int, list[list[Any]]] = (0, [])
         # What lies in memory as tensors is cut once, for all calls: the pieces share its memory.
         self._keeps = all(isinstance(array, tf.Tensor) for array in self.arrays)
@@ -154,6 +158,9 @@ class ArraySource(Source):
             if first:
                 yield self._piece(0, first)
             yield from (self._piece(start, size) for start in range(first, self.n_rows, size))
+            return
+        if size >= self.n_rows:
+            yield from [list(self.arrays)] if self.n_rows else []
             return
         kept, pieces = self._sliced
         if kept != size:

@@ -9,7 +9,6 @@ import tensorflow as tf
 from zrun_core._structure import flatten
 from zrun_core.errors import ChunkError
 
-from ._chunked_buffers import is_mapped
 from ._chunked_evaluate import Found, nested
 from ._chunked_loop import add_term, map_blocks, settled, sum_blocks
 from ._chunked_piece import Notes, notes
@@ -39,7 +38,7 @@ def evaluate_traced(task: Task) -> Found:
     """
     jit = compiled_by_xla()
     source = task.source
-    streams = not isinstance(source, ArraySource) or any(map(is_mapped, source.arrays))
+    streams = not isinstance(source, ArraySource) or source.mapped
     block = task.chunksize
     if block == "auto":
         block = _COMPILED_BLOCK if jit else _BLOCK

@@ -12,6 +12,9 @@ INTERPRETED: Final = (32768, 4096, 262144)
 
 _SAMPLES: Final = 3
 
+# Graphs for a number of rows are compiled at the third pass.
+_PASSES: Final = 8
+
 # A neighbour must be better by this much, so that noise does not move the size for ever.
 _GAIN: Final = 0.97
 
@@ -79,3 +82,45 @@ class Tuner:
         """Say what it took to compile a graph for one size."""
         with self._lock:
             self._cost = max(self._cost, seconds)
+
+
+class Sharing:
+    """Whether few rows are shared between threads, or computed in the calling one, found by trying both.
+
+    Waking another thread takes as long as computing some ten thousand rows of a simple function, and a few hundred of
+    an expensive one.
+
+    Scope: process (thread-safe).
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._times: dict[bool, list[float]] = {False: [], True: []}
+        self._spent = self._cost = 0.0
+        self._tries = False
+        self._found: bool | None = None
+
+    def choose(self) -> bool:
+        """Whether to share the next pass."""
+        if self._found is not None:
+            return self._found
+        with self._lock:
+            alone, shared = self._times[False], self._times[True]
+            if not self._tries:
+                # The other way has to be built too, which takes about as long as the slowest pass did.
+                if len(alone) < _PASSES or self._cost > _SHARE * (self._spent - self._cost):
+                    return False
+                self._tries = True
+                alone.clear()
+            if min(len(alone), len(shared)) < _PASSES:
+                return len(shared) <= len(alone)
+            self._found = min(shared) < _GAIN * min(alone)
+            return self._found
+
+    def record(self, shared: bool, seconds: float) -> None:
+        """Say what a pass took."""
+        if self._found is None:
+            with self._lock:
+                self._cost = max(self._cost, seconds)
+                self._spent += seconds
+                self._times[shared].append(seconds)
