@@ -17,12 +17,13 @@ import pytest
 import tensorflow as tf
 
 import zrun_tf as zrun
+from zrun_core import listen
 from zrun_core.testing import policy_unchanged
 from zrun_tf import _chunked_crew as crew
 from zrun_tf import _chunked_progress as progress
 from zrun_tf._chunked_plan import plan_of
 from zrun_tf._chunked_sums import Total
-from zrun_tf._chunked_tuner import COMPILED, INTERPRETED, Tuner
+from zrun_tf._chunked_tuner import COMPILED, INTERPRETED, Sharing, Tuner
 
 RUN = zrun.run
 X = np.random.default_rng(5).normal(size=2000)
@@ -378,3 +379,120 @@ def test_chunked_map_inside_a_graph(jit):
     value, slope = gradient(tf.constant(X), tf.constant(0.5, tf.float64))
     assert float(value) == pytest.approx(np.sum(np.exp(X)), rel=1e-12)
     assert float(slope) == pytest.approx(np.sum(2 * X * np.exp(X)), rel=1e-12)
+
+
+# -- whether threads share the work ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("gain", [0.5, 0.99, 2.0])
+def test_threads_share_the_work_where_that_turned_out_to_be_faster(first, gain):
+    sharing, seen = Sharing(first), []
+    for _ in range(200):
+        shared = sharing.choose()
+        seen.append(shared)
+        sharing.record(shared, 1.0 if shared is first else gain)
+    assert sharing.choose() is (first if gain > 0.9 else not first)
+    assert seen[:8] == [first] * 8
+    assert seen.count(not first) >= (8 if gain > 0.9 else 100)
+
+
+def test_the_other_way_waits_until_it_costs_little():
+    sharing = Sharing(False)
+    sharing.record(False, 10.0)
+    passes = 0
+    while not sharing.choose():
+        sharing.record(False, 1.0)
+        passes += 1
+    assert passes >= 50
+
+
+@pytest.mark.parametrize("jit", [True, False])
+def test_both_ways_give_the_same(monkeypatch, jit):
+    data = np.random.default_rng(8).exponential(size=5000)
+    found = []
+    for shared in (True, False):
+        monkeypatch.setattr(Sharing, "choose", lambda _, shared=shared: shared)
+        loss = zrun.objective(lambda s, x: tf.reduce_sum(x / s + tf.math.log(s)), {"s": 1.0}, x=data, chunksize="auto")
+        with RUN.using(jit=jit):
+            found += [(loss.value([s]), *loss.gradient([s])) for s in (1.1, 1.2, 1.3, 1.1)]
+    np.testing.assert_allclose(found[:4], found[4:], rtol=1e-12)
+
+
+@pytest.mark.parametrize("n_threads", [0, 1, 3])
+def test_the_calling_thread_works_too_where_there_is_nothing_to_read(n_threads):
+    used, seen = [], set()
+
+    def work(chunk):
+        seen.add(threading.get_ident())
+        time.sleep(0.001)
+        return int(chunk[0][0])
+
+    crew.in_order("test", chunks_of(40), work, used.append, n_threads + 1, quiet(), helps=True)
+    assert used == list(range(40))
+    assert threading.get_ident() in seen
+    assert len(seen) <= n_threads + 1
+
+
+@pytest.mark.parametrize("at", [0, 3])
+def test_an_exception_stops_all_who_work(at):
+    began = []
+
+    def work(chunk):
+        began.append(int(chunk[0][0]))
+        time.sleep(0.001)
+        if chunk[0][0] == at:
+            raise ValueError("mine")
+
+    with pytest.raises(ValueError, match=r"^mine$"):
+        crew.in_order("test", chunks_of(1000), work, lambda _: None, 3, quiet(), helps=True)
+    assert len(began) < 20
+
+
+def test_a_source_that_fails_is_not_taken_for_its_end():
+    def chunks():
+        yield from chunks_of(5)
+        raise RuntimeError("gone")
+
+    for _ in range(20):
+        with pytest.raises(RuntimeError, match="gone"):
+            crew.in_order("test", chunks(), lambda _: time.sleep(0.001), lambda _: None, 3, quiet(), helps=True)
+
+
+def test_an_interrupt_of_the_calling_thread_waits_for_the_others():
+    ended = []
+    main = threading.get_ident()
+
+    def work(chunk):
+        if threading.get_ident() == main and chunk[0][0] > 2:
+            raise KeyboardInterrupt
+        time.sleep(0.05)
+        ended.append(1)
+
+    with pytest.raises(KeyboardInterrupt, match=r"^test was stopped after \d+ chunks \(\d+ rows\); nothing was"):
+        crew.in_order("test", chunks_of(1000), work, lambda _: None, 3, quiet(), helps=True)
+    before = len(ended)
+    time.sleep(0.2)
+    assert 2 < len(ended) == before < 20
+
+
+# -- events ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("n", "chunksize", "text", "count"),
+    [
+        (2000, 100, "20 chunks of 100 rows", 20),
+        (2000, "auto", "1 chunk of 2000 rows", 1),
+        (10, 3, "4 chunks of 3 rows", 4),
+    ],
+)
+def test_a_pass_tells_its_chunks_to_whoever_listens(n, chunksize, text, count):
+    heard = []
+    with listen(heard.append, "chunks"):
+        zrun.chunked_sum(square, X[:n], chunksize=chunksize)
+    assert [(e.function, e.kind, e.reason, e.count) for e in heard] == [("square", "loss", text, count)]
+    with listen(heard.append, "chunks"):
+        zrun.objective(lambda a, x: tf.reduce_sum(a * x), {"a": 1.0}, x=X, chunksize=500).value([2.0])
+    assert heard[-1].function.endswith("<lambda>")
+    assert heard[-1].count == 4

@@ -98,6 +98,8 @@ def evaluate(task: Task) -> Found:
     function = function_of(piece, task.name, getattr(task.call.func, "kind", "loss"))
     # Derivatives come after their function, which was checked then.
     checked = not piece.is_derivative
-    work = Work(task.name, piece.name, function, arguments, task.source, task.chunksize, task.progress, checked)
+    work = Work(
+        task.name, piece.name, function, arguments, task.source, task.chunksize, task.progress, checked, checked
+    )
     outputs, found = passed(work)
     return Found([tf.constant(output) for output in outputs], found)

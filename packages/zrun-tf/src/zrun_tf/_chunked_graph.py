@@ -41,6 +41,8 @@ R = TypeVar("R")
 _OFTEN: Final = 3
 _MOST_COMPILED: Final = 16
 
+_SMALL: Final = 1000
+
 
 class ChunkFunction(Function[P, R]):
     """A zrun function of one chunk. Where it is a graph, a call returns a `ChunkRun` instead of running it.
@@ -108,7 +110,7 @@ class ChunkGraph:
 
     def __call__(self, leaves: Sequence[Any]) -> ChunkRun:
         """Make the graph ready to be run for the chunks of one pass over the data."""
-        return ChunkRun(self, [None if row else to_input(leaf) for row, leaf in zip(self._is_row, leaves, strict=True)])
+        return ChunkRun(self, [None if row else _ready(leaf) for row, leaf in zip(self._is_row, leaves, strict=True)])
 
     def plain(self, inputs: Sequence[Any]) -> list[Any]:
         """Run the piece on all rows at once."""
@@ -133,16 +135,14 @@ class ChunkGraph:
         if loop is not None:
             with self._serial:
                 found = _numpy(loop(inputs))
-            if self.per_row:
-                return [found]
         elif n_rows <= size:
             return [self.plain(inputs)]
         else:
             with self._serial:
                 found = _numpy(self._any_rows()([*inputs, tf.constant(size, tf.int64)]))
-        if block is None and n_rows >= 4 * size and (loop is not None or not self.jit):
+        if block is None and not self.per_row and n_rows >= 4 * size and (loop is not None or not self.jit):
             self.tuner.record(size, n_rows, time.perf_counter() - start)
-        return [found[: len(found) // 2], found[len(found) // 2 :]]
+        return [found]
 
     def _loop_for(self, n_rows: int, block: int, *, usual: bool) -> Any:
         """The compiled loop for exactly this number of rows; None where there is none, or not yet."""
@@ -196,7 +196,8 @@ class ChunkGraph:
                 return list(self._concrete(*fixed))
             rows = [leaf for row, leaf in zip(self._is_row, fixed, strict=True) if row]
             sums, errors = sum_blocks(compute, outputs, rows, size)
-            return [*sums, *settled(sums, errors)]
+            # Rounded once for all blocks of a call, which is less than what is rounded within one of them.
+            return [total + error for total, error in zip(sums, settled(sums, errors), strict=True)]
 
         function = tf.function(zrun_blocks, autograph=False, jit_compile=jit or None)
         concrete = function.get_concrete_function(*specs, *sizes)
@@ -253,6 +254,11 @@ def _spec(leaf: Any) -> Any:
     if isinstance(leaf, Rows):
         return tf.TensorSpec([None, *leaf.tensor.shape[1:]], leaf.tensor.dtype)
     return tf.type_spec_from_value(to_input(leaf))
+
+
+def _ready(leaf: Any) -> Any:
+    """A leaf to be given to each call; a small array as it is, which the call itself converts fastest."""
+    return leaf if isinstance(leaf, np.ndarray) and leaf.size <= _SMALL else to_input(leaf)
 
 
 def _numpy(tensors: Any) -> list[Any]:

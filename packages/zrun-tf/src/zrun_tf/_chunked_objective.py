@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -51,6 +51,8 @@ class RowData:
         self.rows = rows
 
 
+_SMALL: Final = 1000
+
 _ROWS = LeafNode("rows", lambda name: name)
 
 
@@ -59,6 +61,19 @@ def _visit(value: RowData, into: Flattening) -> Key:
 
 
 add_visitor(RowData, _visit)
+
+
+class _Result:
+    """An array where a tensor is expected, which need not be made of it."""
+
+    __slots__ = ("_array",)
+
+    def __init__(self, array: Any) -> None:
+        self._array = array
+
+    def numpy(self) -> Any:
+        """The array."""
+        return self._array
 
 
 class ChunkedFunctions(LossFunctions):
@@ -102,7 +117,8 @@ class ChunkedFunctions(LossFunctions):
                 f"which has a gradient. Leave chunksize out for a loss that returns residuals."
             )
         loss, data, params = carried.arguments
-        x = tf.constant(x) if isinstance(x, np.ndarray) else x
+        # Converted once, unless it is small, and whatever runs the graph does that faster.
+        x = tf.constant(x) if isinstance(x, np.ndarray) and x.size > _SMALL else x
         flat = flatten(dict(data))
         places = [place for place, leaf in enumerate(flat.leaves) if isinstance(leaf, RowData)]
         source = self._source_of([flat.leaves[place] for place in places])
@@ -118,9 +134,17 @@ class ChunkedFunctions(LossFunctions):
 
         function = self._of_chunks.function(what)
         work = Work(
-            self.name, what, function, arguments, source, self._chunksize, checked=what != "hessian", taped=False
+            self.name,
+            what,
+            function,
+            arguments,
+            source,
+            self._chunksize,
+            checked=what != "hessian",
+            light=what == "value",
+            taped=False,
         )
-        outputs = [tf.constant(output) for output in passed(work)[0]]
+        outputs = [_Result(output) for output in passed(work)[0]]
         return outputs if what == "gradient" else outputs[0]
 
     def _source_of(self, rows: list[RowData]) -> Source:

@@ -17,10 +17,10 @@ from ._chunked_buffers import to_tensor
 from ._chunked_crew import elsewhere, in_order, leased
 from ._chunked_graph import ChunkRun
 from ._chunked_piece import Notes, notes
-from ._chunked_plan import is_few, plan_alone, plan_of
+from ._chunked_plan import FEW_ROWS, may_be_alone, plan_alone, plan_of
 from ._chunked_progress import Progress
 from ._chunked_rows import ArraySource, empty_chunk
-from ._chunked_sums import Total
+from ._chunked_sums import Total, added
 from ._chunked_tuner import Sharing
 from ._run import run as manager
 
@@ -49,6 +49,7 @@ class Work(NamedTuple):
         chunksize: rows computed at once.
         progress: whether a bar may appear; None: on a terminal.
         checked: whether a single value for a chunk is to be checked for being a sum over its rows.
+        light: whether only values are computed, which TensorFlow spreads over threads well.
         taped: whether a tape may look on, from which the work is hidden in another thread.
     """
 
@@ -60,6 +61,7 @@ class Work(NamedTuple):
     chunksize: Chunksize
     progress: bool | None = None
     checked: bool = True
+    light: bool = False
     taped: bool = True
 
     def hidden(self, function: Callable[[], Any]) -> Any:
@@ -98,14 +100,18 @@ def _shared(work: Work) -> tuple[Sharing | None, bool]:
     if not graph or work.chunksize is None or source.n_rows == 0:
         return None, False
     n_rows = source.n_rows
-    if n_rows is None or not is_few(n_rows, source.row_bytes):
-        return None, True
-    if work.chunksize != "auto" or work.function.per_row:
-        return None, False
+    few = n_rows is not None and n_rows <= FEW_ROWS
+    if (
+        n_rows is None
+        or work.chunksize != "auto"
+        or work.function.per_row
+        or not may_be_alone(n_rows, source.row_bytes)
+    ):
+        return None, not few
     known, n_cpu = work.function.sharing, manager.n_cpu
     if len(known) > _MOST_KEPT:
         known.clear()
-    sharing = known.setdefault((n_rows, source.row_bytes, jit, n_cpu), Sharing())
+    sharing = known.setdefault((n_rows, source.row_bytes, jit, n_cpu), Sharing(not few and not work.light))
     return sharing, n_cpu > 1 and sharing.choose()
 
 
@@ -157,8 +163,10 @@ class _Pass:
         progress = Progress(what.name, source.n_rows, self._n_chunks, what.progress)
         chunks = self._prepared(source.chunks(self._plan.size, share=self._graph))
         if self._n_chunks is not None and self._n_chunks <= 1:
-            for chunk in chunks:
-                self._use(what.hidden(partial(self._work, chunk)))
+            terms = [term for chunk in chunks for term in what.hidden(partial(self._work, chunk))]
+            if terms and not self._per_row:
+                return added(terms)
+            self._use(terms)
         else:
             title = f"{what.what} of {what.name}"
             in_order(title, chunks, self._work, self._use, self._workers, progress, helps=self._helps)

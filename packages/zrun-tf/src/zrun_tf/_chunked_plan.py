@@ -19,11 +19,12 @@ _CALL_BYTES: Final = 16 * 2**20
 # In XLA's code, sums within a block are plain loops: what they lose to rounding stays below 1e-12 up to this many rows.
 MOST_COMPILED: Final = COMPILED[2]
 
-# Up to this many rows, the calling thread alone may be as fast as several.
-_FEW_ROWS: Final = 131_072
+# Up to this many rows, the calling thread alone may be as fast as several; up to fewer, it is likely to be.
+_SOME_ROWS: Final = 1_048_576
+FEW_ROWS: Final = 131_072
 
-# Rows of a block where XLA itself spreads a block over threads, which smaller ones do not reach.
-_ALONE: Final = 40_000
+# Rows of a block where TensorFlow itself spreads a block over threads, with XLA and without.
+_ALONE: Final = (40_000, 262_144)
 
 _MAP_ROWS: Final = 65_536
 
@@ -99,22 +100,22 @@ def plan_of(
     return Plan(max(1, -(-most // block)) * block, block, not few)
 
 
-def is_few(n_rows: int, row_bytes: int | None) -> bool:
+def may_be_alone(n_rows: int, row_bytes: int | None) -> bool:
     """Whether the calling thread alone may be as fast as several.
 
     Args:
         n_rows: how many rows there are.
         row_bytes: bytes of one row of the data.
     """
-    return n_rows <= _FEW_ROWS and n_rows * (row_bytes or 8) <= _CALL_BYTES
+    return n_rows <= _SOME_ROWS and n_rows * (row_bytes or 8) <= _CALL_BYTES
 
 
 def plan_alone(n_rows: int, *, jit: bool) -> Plan:
-    """Give few rows to the calling thread at once; TensorFlow's operations and XLA's code use threads of their own.
+    """Give rows to the calling thread at once; TensorFlow's operations and XLA's code use threads of their own.
 
     Args:
         n_rows: how many there are.
         jit: whether the graph is compiled.
     """
-    most = _ALONE if jit else _FEW_ROWS
+    most = _ALONE[0 if jit else 1]
     return Plan(n_rows, -(-n_rows // -(-n_rows // most)), usual=False)

@@ -52,6 +52,22 @@ class Total:
             return [np.where(np.isfinite(s), s + e, s) for s, e in zip(self._sums, self._errors, strict=True)]
 
 
+def added(terms: Sequence[Sequence[Any]]) -> list[Any]:
+    """The sum of terms that are lists of NumPy arrays.
+
+    Args:
+        terms: one or more.
+    """
+    if len(terms) <= 2:
+        # One rounding, or none.
+        with np.errstate(all="ignore"):
+            return [sum(parts[1:], parts[0]) for parts in zip(*terms, strict=True)]
+    total = Total()
+    for term in terms:
+        total.add(term)
+    return total.result()
+
+
 def summed(dtype: tf.DType) -> tf.DType:
     """The dtype in which values of a dtype are summed."""
     if dtype.is_complex:

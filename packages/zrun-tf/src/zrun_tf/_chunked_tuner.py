@@ -85,16 +85,20 @@ class Tuner:
 
 
 class Sharing:
-    """Whether few rows are shared between threads, or computed in the calling one, found by trying both.
+    """Whether rows are shared between threads, or left to the calling one, found by trying both.
 
     Waking another thread takes as long as computing some ten thousand rows of a simple function, and a few hundred of
-    an expensive one.
+    an expensive one; and XLA itself spreads large blocks over threads, which for some functions is as good.
+
+    Args:
+        first: what to begin with.
 
     Scope: process (thread-safe).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, first: bool) -> None:
         self._lock = Lock()
+        self._first = first
         self._times: dict[bool, list[float]] = {False: [], True: []}
         self._spent = self._cost = 0.0
         self._tries = False
@@ -105,16 +109,16 @@ class Sharing:
         if self._found is not None:
             return self._found
         with self._lock:
-            alone, shared = self._times[False], self._times[True]
+            own, other = self._times[self._first], self._times[not self._first]
             if not self._tries:
                 # The other way has to be built too, which takes about as long as the slowest pass did.
-                if len(alone) < _PASSES or self._cost > _SHARE * (self._spent - self._cost):
-                    return False
+                if len(own) < _PASSES or self._cost > _SHARE * (self._spent - self._cost):
+                    return self._first
                 self._tries = True
-                alone.clear()
-            if min(len(alone), len(shared)) < _PASSES:
-                return len(shared) <= len(alone)
-            self._found = min(shared) < _GAIN * min(alone)
+                own.clear()
+            if min(len(own), len(other)) < _PASSES:
+                return (len(other) <= len(own)) != self._first
+            self._found = (min(other) < _GAIN * min(own)) != self._first
             return self._found
 
     def record(self, shared: bool, seconds: float) -> None:
