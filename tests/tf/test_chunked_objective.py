@@ -8,6 +8,7 @@ import tensorflow as tf
 from scipy.optimize import minimize
 
 import zrun_tf as zrun
+from zrun_core import listen
 from zrun_core.errors import ChunkError
 from zrun_core.testing import count_traces
 
@@ -168,3 +169,42 @@ def test_residuals_are_refused_by_name():
     obj = zrun.objective(lambda x, data: data - x[0], [1.0], data=X, chunksize=10)
     with pytest.raises(ChunkError, match="Leave chunksize out"):
         obj.jacobian([1.0])
+
+
+# -- the chunk size of the policy --------------------------------------------------------------------------------------
+
+
+def test_where_no_chunk_size_is_given_that_of_the_policy_is_followed_at_each_call():
+    rng = np.random.default_rng(4)
+    x, heard = rng.normal(1.0, 2.0, 1000), []
+    loss = zrun.objective(lambda m, x, s: tf.reduce_sum(((x - m) / s) ** 2), {"m": 0.5}, x=x, s=2.0)
+    whole = zrun.objective(lambda m, x, s: tf.reduce_sum(((x - m) / s) ** 2), {"m": 0.5}, chunksize=None, x=x, s=2.0)
+    with listen(heard.append, "chunks"):
+        first = loss.value_and_gradient([0.4])
+        assert heard == []
+        with zrun.run.using(chunksize=100):
+            second = loss.value_and_gradient([0.4])
+            assert [event.count for event in heard] == [10]
+            third = loss.with_data(x=x[:350]).value([0.4])
+            assert [event.count for event in heard] == [10, 4]
+            whole.value([0.4])
+            assert loss.hessian([0.3]).shape == (1, 1)
+            assert len(heard) == 3
+        loss.value([0.1])
+    assert len(heard) == 3
+    assert second[0] == pytest.approx(first[0], rel=1e-13)
+    np.testing.assert_allclose(second[1], first[1], rtol=1e-12)
+    assert third == pytest.approx(np.sum(((x[:350] - 0.4) / 2) ** 2), rel=1e-13)
+
+
+def test_a_loss_without_rows_is_whole_under_any_policy():
+    loss = zrun.objective(lambda a, b: a**2 * b, {"a": 1.0}, b=3.0)
+    with zrun.run.using(chunksize=10):
+        assert loss.value([2.0]) == 12.0
+
+
+def test_a_loss_that_is_no_sum_is_told_where_its_chunk_size_comes_from():
+    loss = zrun.objective(lambda a, x: tf.reduce_mean(a * x), {"a": 1.0}, x=np.arange(100.0))
+    with zrun.run.using(chunksize=10), pytest.raises(ChunkError, match=r"that of the policy; objective\(\.\.\., chunk"):
+        loss.value([2.0])
+    assert loss.value([2.0]) == pytest.approx(99.0)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from zrun_core._manager import UNSET
+
 from ._losses import functions_of
 from ._objective import Objective
 from ._parameters import Parameters
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from zrun_core._policy import Chunksize
 
 
-def objective(loss: Callable[..., Any], params: Any, /, *, chunksize: Chunksize = None, **data: Any) -> Objective:
+def objective(loss: Callable[..., Any], params: Any, /, *, chunksize: Chunksize = UNSET, **data: Any) -> Objective:
     """Make a loss ready for a minimiser.
 
     Args:
@@ -23,7 +25,8 @@ def objective(loss: Callable[..., Any], params: Any, /, *, chunksize: Chunksize 
             called; or a vector of start values of shape `(n,)`, and `loss(x)` is called. Parameters reach the loss as
             float64 tensors (variables keep their dtype).
         chunksize: rows that the loss is given at once, or `"auto"`, and its results are added up. Every array in
-            `data` is cut along its first axis; mapped files and batches may be given, as to `chunked_sum`. None: all.
+            `data` is cut along its first axis. Mapped files and batches may be given, as to `chunked_sum`. None: all.
+            Left out: as the policy says at each call (`run.chunksize`).
         **data: further arguments of the loss, passed by name. Arrays and floats in them are inputs of the graph and
             are copied here; a list of numbers becomes a float64 vector.
 

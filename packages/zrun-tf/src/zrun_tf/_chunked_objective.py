@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import tensorflow as tf
 
+from zrun_core._scope import current
 from zrun_core._structure import LeafNode, add_visitor, flatten
 from zrun_core.errors import ChunkError
 
@@ -111,12 +112,15 @@ class ChunkedFunctions(LossFunctions):
 
     def run(self, what: str, carried: Carried, x: Any) -> Any:
         """Compute `"value"`, `"gradient"`, `"hessian"` or, for `Rows` of points, `"batch"`; see `LossFunctions.run`."""
+        return self._run(what, carried.arguments, x, self._chunksize)
+
+    def _run(self, what: str, given: tuple[Any, ...], x: Any, chunksize: Chunksize) -> Any:
         if what == "jacobian":
             raise ChunkError(
                 f"jacobian of {self.name}: with chunksize=, a loss returns the sum over the rows that it is given, "
                 f"which has a gradient. Leave chunksize out for a loss that returns residuals."
             )
-        loss, data, params = carried.arguments
+        loss, data, params = given
         # Converted once, unless it is small, and whatever runs the graph does that faster.
         x = tf.constant(x) if isinstance(x, np.ndarray) and x.size > _SMALL else x
         flat = flatten(dict(data))
@@ -139,7 +143,7 @@ class ChunkedFunctions(LossFunctions):
             function,
             arguments,
             source,
-            self._chunksize,
+            chunksize,
             checked=what != "hessian",
             light=what == "value",
             taped=False,
@@ -168,6 +172,44 @@ class ChunkedFunctions(LossFunctions):
             source = ArraySource(layout, [part.rows for part in rows], [part.name for part in rows])
         self._source = (rows, source)
         return source  # type: ignore[no-any-return]
+
+
+class ByPolicy(ChunkedFunctions):
+    """What an objective computes where its chunk size is that of the policy.
+
+    Its data lie in memory, and are cut where a policy asks for that.
+    """
+
+    def __init__(self, loss: Callable[..., Any]) -> None:
+        super().__init__(loss, "auto")
+        self._cut: tuple[Any, Mapping[str, Any], bool] = (None, {}, False)
+
+    def has_rows(self, carried: Carried) -> bool:
+        """Whether there are data that can be cut."""
+        return self._data_of(carried)[1]
+
+    def run(self, what: str, carried: Carried, x: Any) -> Any:
+        """See `LossFunctions.run`."""
+        loss, _, params = carried.arguments
+        chunksize = current().chunksize
+        try:
+            return self._run(what, (loss, self._data_of(carried)[0], params), x, chunksize)
+        except ChunkError as error:
+            raise ChunkError(
+                f"{error} The chunk size, {chunksize!r}, is that of the policy; objective(..., chunksize=None) "
+                f"computes it in one piece whatever the policy says."
+            ) from error
+
+    def _data_of(self, carried: Carried) -> tuple[Mapping[str, Any], bool]:
+        """The data with arrays as rows, and whether there are any; kept while the same are asked for."""
+        data = carried.arguments[1]
+        known, cut, found = self._cut
+        # Fields of objects can change, and arrays in them with them.
+        if known is None or known is not carried or not carried.fixed:
+            cut = self.inputs(dict(data))
+            found = any(isinstance(leaf, RowData) for leaf in flatten(cut).leaves)
+            self._cut = (carried, cut, found)
+        return cut, found
 
 
 def _is(a: Any, b: Any) -> bool:

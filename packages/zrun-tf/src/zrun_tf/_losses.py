@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
 
+from zrun_core._manager import UNSET
 from zrun_core._scope import current
 from zrun_core._structure import (
     REFERENCE,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from zrun_core._policy import Chunksize
     from zrun_core._structure import Key, Rebuilding
 
+    from ._chunked_objective import ByPolicy
     from ._function import Function
 
 
@@ -144,8 +146,11 @@ def functions_of(loss: Callable[..., Any], chunksize: Chunksize = None) -> LossF
 
     Args:
         loss: the loss.
-        chunksize: rows of the data that it is given at once, or `"auto"`; None: all of them.
+        chunksize: rows of the data that it is given at once, or `"auto"`; None: all of them; `UNSET`: as the policy
+            says at each call.
     """
+    if chunksize is UNSET:
+        return PolicyFunctions(loss)
     if chunksize is not None:
         from ._chunked_objective import ChunkedFunctions
 
@@ -157,3 +162,34 @@ def functions_of(loss: Callable[..., Any], chunksize: Chunksize = None) -> LossF
     except TypeError:
         # Neither hashable nor weakly referable: a callable object with functions of its own.
         return LossFunctions(loss)
+
+
+class PolicyFunctions(LossFunctions):
+    """What an objective computes, in one piece or chunk by chunk, as the policy says at each call.
+
+    Args:
+        loss: the loss.
+    """
+
+    def __init__(self, loss: Callable[..., Any]) -> None:
+        super().__init__(loss)
+        self._loss = loss
+        self._whole = functions_of(loss)
+        self._chunked: ByPolicy | None = None
+
+    def other_state(self) -> tuple[Any, ...]:
+        """See `LossFunctions.other_state`."""
+        state = self._whole.other_state()
+        return state if self._chunked is None else (*state, *self._chunked.other_state())
+
+    def run(self, what: str, carried: Carried, x: Any) -> Any:
+        """See `LossFunctions.run`."""
+        if current().chunksize is None or what == "jacobian":
+            return self._whole.run(what, carried, x)
+        if self._chunked is None:
+            from ._chunked_objective import ByPolicy
+
+            self._chunked = ByPolicy(self._loss)
+        if not self._chunked.has_rows(carried):
+            return self._whole.run(what, carried, x)
+        return self._chunked.run(what, carried, x)
