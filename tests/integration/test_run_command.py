@@ -12,6 +12,10 @@ import time
 import zipfile
 
 import pytest
+from click.testing import CliRunner
+
+from zrun_tf.cli import main
+from zrun_tf.cli._commands import zrun as commands
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform cannot fork")
 
@@ -333,6 +337,30 @@ def test_shells_complete_the_command(shell):
         _ZRUN_COMPLETE=f"{shell}_complete", **words.get(shell, {"COMP_WORDS": "zrun r", "COMP_CWORD": "r"})
     )
     assert "run" in zrun(env=env).stdout
+
+
+def test_help_is_what_click_would_print(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    for option in ("-h", "--help"):
+        with pytest.raises(SystemExit) as ended:
+            main([option])
+        assert ended.value.code == 0
+        written = CliRunner().invoke(commands, ["--help"], prog_name="zrun", terminal_width=80).output
+        assert capsys.readouterr().out == written
+
+
+def test_help_fits_a_narrow_terminal(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "50")
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 50
+
+
+def test_help_imports_no_click():
+    code = "import sys; from zrun_tf.cli import main\ntry: main(['-h'])\nfinally: assert 'click' not in sys.modules"
+    env = {**os.environ, "COLUMNS": "100"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("args", [["--help"], ["run", "--help"], ["info", "--help"], ["bench", "--help"]])

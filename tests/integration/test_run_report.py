@@ -208,11 +208,41 @@ def test_a_crash_is_reported_and_what_it_says_is_no_html(tmp_path):
     assert done.returncode == 1
     assert done.stderr.count("Traceback") == 1
     assert "zrun_tf/cli" not in done.stderr
-    assert "failed with ValueError: <b>not & a tag</b> at" in " ".join(done.stderr.split())
+    assert "failed with ValueError: <b>not & a tag</b>, at" in " ".join(done.stderr.split())
     html = (tmp_path / "page.html").read_text()
     assert "failed with ValueError: &lt;b&gt;not &amp; a tag&lt;/b&gt;" in html
     assert "<b>not" not in html
     assert 'class="failed"' in html
+
+
+def test_a_crash_inside_a_library_is_placed_in_the_users_own_line(tmp_path):
+    program = "import tensorflow as tf\n\n\ndef work():\n    tf.constant(1.0) + tf.constant(1, tf.int32)\n\n\nwork()\n"
+    (tmp_path / "fit.py").write_text(program)
+    done = zrun_run(tmp_path, "fit.py")
+    assert done.returncode == 1
+    assert "fit.py:5" in "".join(done.stderr.split("fit.py failed with")[1].split())
+
+
+def test_a_trace_is_what_the_trace_event_format_asks_for(reported):
+    """The rules of that format's description which its readers rely on; Perfetto itself needs the network."""
+    assert set(reported.trace) == {"traceEvents", "displayTimeUnit", "otherData"}
+    assert reported.trace["displayTimeUnit"] in ("ms", "ns")
+    known = {"M": {"args"}, "X": {"cat", "ts", "dur", "args"}, "C": {"ts", "args"}}
+    named = set()
+    for event in reported.trace["traceEvents"]:
+        assert set(event) == {"ph", "name", "pid", "tid"} | known[event["ph"]]
+        assert all(isinstance(event[key], (int, float)) and event[key] >= 0 for key in ("ts", "dur") if key in event)
+        assert isinstance(event["args"], dict)
+        if event["ph"] == "M":
+            assert event["name"] in ("process_name", "thread_name")
+            assert isinstance(event["args"]["name"], str)
+            named.add((event["name"], event["tid"]))
+        if event["ph"] == "C":
+            assert event["args"]
+            assert all(isinstance(value, (int, float)) for value in event["args"].values())
+        if event["ph"] == "X":
+            assert ("thread_name", event["tid"]) in named
+    assert ("process_name", 0) in named
 
 
 @needs_browser

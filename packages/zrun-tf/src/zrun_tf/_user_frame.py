@@ -24,11 +24,19 @@ def user_line() -> str:
     """
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        module = str(frame.f_globals.get("__name__"))
-        if module.partition(".")[0] not in _INSIDE:
+        if not is_inside(frame):
             return f"{_short(frame.f_code.co_filename)}:{frame.f_lineno}"
         frame = frame.f_back
     return ""
+
+
+def is_inside(frame: FrameType) -> bool:
+    """Whether a frame is one of zrun, TensorFlow or Python itself.
+
+    Args:
+        frame: of some thread.
+    """
+    return str(frame.f_globals.get("__name__")).partition(".")[0] in _INSIDE
 
 
 def _short(path: str) -> str:

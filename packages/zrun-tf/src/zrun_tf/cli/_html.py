@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ._summary import CauseRow, FunctionRow, Summary
 
 _MOST_ROWS = 1000
+_LONG = 15
 _MOST_FINDINGS = 10
 _LEGEND = (
     ("first", "traced for the first time"),
@@ -122,7 +123,7 @@ def _table(name: str, caption: str, heads: Sequence[str], rows: Iterable[Sequenc
     body = "".join(
         "<tr>"
         + "".join(
-            f'<td{kind} data-value="{escape(str(cell.value), quote=True)}">{cell.html}</td>'
+            f'<td{kind or _words(cell)} data-value="{escape(str(cell.value), quote=True)}">{cell.html}</td>'
             for cell, kind in zip(row, classes, strict=True)
         )
         + "</tr>"
@@ -133,6 +134,11 @@ def _table(name: str, caption: str, heads: Sequence[str], rows: Iterable[Sequenc
         f'<h2>{escape(name)}</h2><div class="scroll"><table class="sortable" id="{name.lower()}">{note}'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
+
+
+def _words(cell: _Cell) -> str:
+    """The class of cells whose text would fall into a column of single words on a narrow screen."""
+    return ' class="words"' if len(str(cell.value)) > _LONG else ""
 
 
 def _text(text: str) -> _Cell:

@@ -9,11 +9,13 @@ import time
 import traceback
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from zrun_core._cpus import count_cpus
 from zrun_core._environment import cpu_limit
 
+from .._user_frame import is_inside
 from ._program import Program, ProgramError, run
 from ._recorder import Recorder, memory
 from ._watcher import Watcher
@@ -155,14 +157,25 @@ class _Outcome:
             self.text = f"ended with exit code {number}" if self.failed else "ended normally"
             return
         self.failed = True
-        where = _own_frames(error, code)
-        lines = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(where)]
-        at = f" at {lines[-1]}" if lines else ""
+        line = _own_line(_own_frames(error, code))
+        at = f", at {line}" if line else ""
         if isinstance(error, KeyboardInterrupt):
             self.interrupted = True
             self.text = f"interrupted{at}"
         else:
-            self.text = f"failed with {traceback.format_exception_only(type(error), error)[-1].strip()}{at}"
+            said = traceback.format_exception_only(type(error), error)[-1].strip()
+            self.text = f"failed with {said.removesuffix('.')}{at}"
+
+
+def _own_line(trace: TracebackType | None) -> str:
+    """The last line of a traceback that is the user's, rather than one of a library that was called there."""
+    last = ""
+    for frame, line in traceback.walk_tb(trace):
+        path = Path(frame.f_code.co_filename)
+        # Code that was made while the program ran has no file.
+        if "site-packages" not in path.parts and not is_inside(frame) and path.is_file():
+            last = f"{path}:{line}"
+    return last
 
 
 def _own_frames(error: BaseException, code: CodeType | None) -> TracebackType | None:
