@@ -16,12 +16,20 @@ needs_browser = pytest.mark.skipif(BROWSER is None, reason=f"no browser is insta
 
 # Nothing may be fetched, whatever the page asks for.
 _OFFLINE = "--host-resolver-rules=MAP * ~NOTFOUND"
+# What a browser does on its own account at its first start.
+_ALONE = (
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 
 
 def _run(url, *options):
     # A profile of its own, so that a browser which the user has open is left alone.
     with tempfile.TemporaryDirectory() as profile:
-        command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", _OFFLINE]
+        command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", _OFFLINE, *_ALONE]
         command += [
             f"--user-data-dir={profile}",
             "--virtual-time-budget=2000",
