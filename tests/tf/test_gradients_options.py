@@ -8,6 +8,7 @@ import tensorflow as tf
 
 import zrun_core
 import zrun_tf as zrun
+from zrun_tf.gradients._memory import StepMemory
 
 pytestmark = pytest.mark.any_policy
 
@@ -154,6 +155,38 @@ def test_an_objective_remembers_its_steps():
         matrix = objective.hessian(x)
         assert objective.evaluations["points"] - before == 2 * 3 + 3
     np.testing.assert_allclose(matrix, objective.hessian(x), rtol=1e-6, atol=1e-4)
+
+
+def test_two_steps_are_remembered_where_one_is_not_accurate_enough():
+    # Rounding of a large value used to make steps not worth remembering, so that every call started from the ladder.
+    def evaluate(points):
+        a, b, c = points.T
+        return 1e5 + np.sin(a) * b**2 + c**3
+
+    memory, counts = StepMemory(list("abc"), "f"), []
+    for step in range(4):
+        a, b, c = x = np.array([0.7, 1.1, 1.2]) + 1e-4 * step
+        exact = np.array([np.cos(a) * b**2, 2 * np.sin(a) * b, 3 * c**2])
+        found = memory.jacobian(evaluate, x)
+        assert np.all(np.abs(found.jacobian - exact) <= 2e-8 * np.abs(exact))
+        counts.append(found.evaluations)
+    assert counts[0] >= 1 + 6 * 3
+    # Two points each, two more for one in turn, and two more for those that have two steps.
+    assert 2 * 3 + 3 < counts[1] <= 4 * 3 + 1
+    assert counts[1:] == [counts[1]] * 3
+
+
+def test_a_first_call_stops_where_the_noise_shows_that_it_is_accurate():
+    # It used to go on until the estimate was below 4e-10, which rounding did not allow: half of the evaluations.
+    def evaluate(points):
+        return 2e5 + 1e3 * np.sin(points / np.arange(1.0, 9.0)).sum(axis=1)
+
+    x = np.linspace(0.5, 2.0, 8)
+    found = StepMemory([f"x{i}" for i in range(8)], "f").jacobian(evaluate, x)
+    exact = 1e3 * np.cos(x / np.arange(1.0, 9.0)) / np.arange(1.0, 9.0)
+    np.testing.assert_allclose(found.jacobian, exact, rtol=5e-9)
+    assert np.all(np.abs(found.jacobian - exact) <= found.error)
+    assert found.evaluations <= 1 + 6 * 8 + 2 * 2
 
 
 def test_steps_are_learnt_anew_where_the_function_has_changed():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from ._numeric import NumericHessian
+from ._remembered import WIDER
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,38 +17,39 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-# A bend shows in the difference between a step and this many times it.
-_WIDER: Final = 3.0
 # How far the second derivative along a direction may be from the matrix, as a part of the matrix's entries.
 _ALONG: Final = 1e-5
 
 
-def at_steps(sampler: Sampler, known: Known, step: Floats, turn: int) -> tuple[Floats, Floats, Floats, Floats] | None:
+def at_steps(
+    sampler: Sampler, known: Known, step: Floats, again: NDArray[np.intp]
+) -> tuple[Floats, Floats, Floats, Floats] | None:
     """Central differences.
 
     Args:
         sampler: the function and its parameters.
         known: what is known of it.
         step: the steps, of shape `(n,)`.
-        turn: the parameter of which the bend is measured.
+        again: the parameters of which the bend is measured, at `WIDER` times the step.
 
     Returns:
-        Slopes and curvatures of shape `(n, out)`; the bend of parameter `turn`, of shape `(out,)`, and by how much
-        noise may have changed that. None where the function is not finite, or returns another shape than before.
+        Slopes and curvatures of shape `(n, out)`; the bends that were measured, of shape `(len(again), out)`, and
+        by how much noise may have changed them. None where the function is not finite, or returns another shape
+        than before.
     """
     size = sampler.x.size
-    moves = np.concatenate([np.diag(step), _WIDER * step[turn] * np.eye(size)[[turn]]])
+    moves = np.concatenate([np.diag(step), WIDER * np.diag(step)[again]])
     found = _around(sampler, known, moves)
     if found is None:
         return None
     plus, minus, moved = found
-    gap = moved[np.arange(size + 1), np.append(np.arange(size), turn)][:, None]
+    gap = moved[np.arange(len(moved)), np.append(np.arange(size), again)][:, None]
     slopes = (plus - minus) / gap
     curvatures = 4.0 * (plus + minus - 2.0 * sampler.f0) / gap**2
-    wide = (gap[-1] ** 2 - gap[turn] ** 2) / 4.0
-    measured = (slopes[-1] - slopes[turn]) / wide
-    unsure = 2.0 * known.noise * (1.0 / gap[-1] + 1.0 / gap[turn]) / wide
-    return slopes[:-1], curvatures[:-1], measured, unsure
+    wide = (gap[size:] ** 2 - gap[again] ** 2) / 4.0
+    measured = (slopes[size:] - slopes[again]) / wide
+    unsure = 2.0 * known.noise * (1.0 / gap[size:] + 1.0 / gap[again]) / wide
+    return slopes[:size], curvatures[:size], measured, unsure
 
 
 def hessian_at(sampler: Sampler, known: Known) -> NumericHessian | None:

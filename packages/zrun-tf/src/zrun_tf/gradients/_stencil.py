@@ -169,9 +169,13 @@ def derive(
     eps: float,
     searched_down: Any = False,
     whole: Any = False,
+    lenient: bool = False,
     noise: float | None = None,
 ) -> list[Derivative]:
     """Derivatives of these orders, 1 or 2, with their errors; see `differences` and `tolerance_of` for the arguments.
+
+    Where the `whole` ladder has been evaluated, what would follow is a search, of many more points, which a function
+    that is not noisy is spared. `lenient` spares all functions, and also the rest of the ladder.
 
     A function that gives one value at all points has the derivative 0, known as well as rounding at the largest step
     allows; likewise for `derive_mixed`.
@@ -182,9 +186,9 @@ def derive(
     step = xp.where(side == 0.0, 2.0, 1.0)
     first = xp.stack([xp.zeros_like(step) + 2.0 if order == 1 else step for order in orders])
     column = [-1] + [1] * len(side.shape)
-    strict, lenient = (
-        xp.constant(np.reshape([tolerance_of(order, eps, whole=each) for order in orders], column))
-        for each in (False, True)
+    tolerance, quiet = (
+        xp.constant(np.reshape([tolerance_of(order, eps, lenient=each) for order in orders], column))
+        for each in (lenient, True)
     )
     found = extrapolate(
         xp,
@@ -192,12 +196,11 @@ def derive(
         first=first,
         step=step,
         eps=eps,
-        tolerance=strict,
-        quiet_tolerance=xp.where(whole, lenient, strict),
+        tolerance=tolerance,
+        quiet_tolerance=xp.where(whole, quiet, tolerance),
         searched_down=searched_down,
         noise=noise,
     )
-    tolerance = strict
     still = ~xp.any(at.wide & ((fa != f0) | (fb != f0)), axis=0)
     areas = xp.stack([xp.abs(at.a) ** order for order in orders], axis=1)
     found = _or_still(xp, found, still, f0, at.wide[:, None], areas, eps=eps, tolerance=tolerance)
@@ -221,16 +224,15 @@ def _or_still(
     )
 
 
-def tolerance_of(order: int, eps: float, *, whole: bool = False) -> float:
+def tolerance_of(order: int, eps: float, *, lenient: bool = False) -> float:
     """The relative error below which a derivative counts as good, and no further steps are tried.
 
     Args:
         order: of the derivative, 1 or 2.
         eps: relative rounding error of a function value.
-        whole: whether the whole ladder has been evaluated: what would follow then is a search, of many more points,
-            which a function that is not noisy is spared.
+        lenient: whether to be content with less, for fewer evaluations.
     """
-    return float(eps ** ((0.5 if whole else 0.6) if order == 1 else 0.45))
+    return float(eps ** ((0.5 if lenient else 0.6) if order == 1 else 0.45))
 
 
 def derive_mixed(
