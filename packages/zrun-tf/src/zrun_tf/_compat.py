@@ -27,9 +27,11 @@ def add_note(error: BaseException, text: str) -> bool:
     if sys.version_info >= (3, 11):
         if text not in getattr(error, "__notes__", ()):
             error.add_note(text)
-        return True
-    # Until Python 3.10 is dropped.
-    return False
+        can = True
+    else:
+        # Until Python 3.10 is dropped.
+        can = False
+    return can
 
 
 def told_in(text: str, errors: Iterable[BaseException]) -> BaseException | None:
