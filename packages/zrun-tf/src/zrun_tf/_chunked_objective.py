@@ -205,7 +205,7 @@ class ByPolicy(ChunkedFunctions):
         data = carried.arguments[1]
         known, cut, found = self._cut
         # Fields of objects can change, and arrays in them with them.
-        if known is None or known is not carried or not carried.fixed:
+        if known is None or known is not carried or carried.inputs is None:
             cut = self.inputs(dict(data))
             found = any(isinstance(leaf, RowData) for leaf in flatten(cut).leaves)
             self._cut = (carried, cut, found)
