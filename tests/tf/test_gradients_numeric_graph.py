@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from concurrent.futures import ThreadPoolExecutor
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -192,3 +194,17 @@ def test_an_exception_while_tracing_passes_through():
 
     with pytest.raises(KeyError, match="mine"):
         tf.function(lambda: zrun.gradient(loss, tf.constant(1.0), autograd=False), autograph=False)()
+
+
+def test_a_dropped_graph_is_freed():
+    # TensorFlow used to keep it, with the function in it, for the sake of the custom gradient of the result.
+    def trace_and_drop():
+        def function(x):
+            return tf.sin(x) ** 2
+
+        slope = tf.function(lambda x: zrun.gradient(function, x, autograd=False), autograph=False)
+        return ref(slope.get_concrete_function(tf.TensorSpec([], F64)).graph)
+
+    graphs = [trace_and_drop() for _ in range(5)]
+    gc.collect()
+    assert [graph() for graph in graphs] == [None] * 5

@@ -332,7 +332,7 @@ def test_numpy_and_scipy_functions_have_numerical_derivatives():
     assert set(seen) == {np.float64}
 
 
-@pytest.mark.parametrize("module", ["jacobi", "numdifftools"])
+@pytest.mark.parametrize("module", ["jacobi", "numdifftools", "scipy.differentiate"])
 def test_numerical_derivatives_agree_with_other_libraries(module):
     other = pytest.importorskip(module)
     f, _, point = CASES["exponential"]
@@ -345,6 +345,16 @@ def test_numerical_derivatives_agree_with_other_libraries(module):
     if module == "jacobi":
         theirs, their_error = other.jacobi(as_numpy, x)
         np.testing.assert_allclose(found, theirs, atol=5 * np.max(their_error) + 1e-9)
+    elif module == "scipy.differentiate":
+
+        def at_all(points):
+            return np.apply_along_axis(as_numpy, 0, points)
+
+        theirs = other.jacobian(at_all, x)
+        np.testing.assert_allclose(found, theirs.df, rtol=1e-8, atol=5 * np.max(theirs.error))
+        curved = other.hessian(at_all, x)
+        matrix = zrun.hessian(f, x, autograd=False).numpy()
+        np.testing.assert_allclose(matrix, curved.ddf, rtol=1e-6, atol=1e-6)
     else:
         np.testing.assert_allclose(found, other.Gradient(as_numpy)(x), rtol=1e-8)
         matrix = zrun.hessian(f, x, autograd=False).numpy()

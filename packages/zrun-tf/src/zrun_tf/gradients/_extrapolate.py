@@ -76,6 +76,7 @@ def extrapolate(
     quiet_tolerance: Any = None,
     searched_down: Any = False,
     noise: Any = None,
+    few_factor: Any = 1.0,
 ) -> Derivative:
     """Choose, per entry, the combination of levels with the smallest error estimate.
 
@@ -95,6 +96,7 @@ def extrapolate(
         quiet_tolerance: the same where there is no more noise than rounding makes; None: no other one.
         searched_down: whether the ladder was extended to smaller steps, so that its end shows noise and nothing else.
         noise: error of a function value, where known; None: estimated from the differences at the smallest steps.
+        few_factor: how many times the noise counts where it was seen in one difference only.
     """
     usable = measured.usable
     tableau = [xp.where(usable, measured.estimate, 0.0)]
@@ -128,7 +130,7 @@ def extrapolate(
     known = xp.concatenate(whole)
     # Of so few levels, the noise is seen in one difference only, with truncation on top of it.
     few = xp.sum(xp.where(usable, 1.0, 0.0), axis=0) <= _FEW
-    factor = xp.where(few, 1.0, _NOISE_FACTOR)
+    factor = xp.where(few, few_factor, _NOISE_FACTOR)
     noisy = factor * xp.concatenate([scatter[order:] for order in orders])
     like_rounding = xp.concatenate([like_rounding[order:] for order in orders])
     variation = xp.concatenate([measured.variation[:count] for count in counts])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -112,11 +113,26 @@ def _by_parameter(problem: Problem, rows: tf.Tensor, shape: tuple[int, ...]) -> 
 
 def _held(problem: Problem, value: tf.Tensor, *groups: list[tf.Tensor]) -> Any:
     """The results, such that an outer tape that differentiates them raises instead of finding no connection."""
-    name, what = problem.name, problem.what
+    sources = [tf.convert_to_tensor(source) for source in problem.sources]
+    results = [tf.convert_to_tensor(tensor) for tensor in (value, *(tensor for group in groups for tensor in group))]
+    hold = _refusing(problem.name, problem.what)
+    if not tf.executing_eagerly():
+        specs = tuple(tuple(tf.TensorSpec(t.shape, t.dtype) for t in part) for part in (sources, results))
+        try:
+            found = _traced(problem.name, problem.what, *specs)(sources, results)
+        except GradientError:
+            # Under several tapes, TensorFlow differentiates a function before anybody asks.
+            found = hold(sources, results)
+    else:
+        found = hold(sources, results)
+    held = iter(found)
+    return next(held), *([next(held) for _ in group] for group in groups)
 
+
+def _refusing(name: str, what: str) -> Callable[[list[tf.Tensor], list[tf.Tensor]], list[tf.Tensor]]:
     # The results are inputs: TensorFlow looks for variables in what lies between inputs and outputs.
     @tf.custom_gradient  # type: ignore[untyped-decorator]
-    def hold(_: list[tf.Tensor], results: list[tf.Tensor]) -> Any:
+    def hold(sources: list[tf.Tensor], results: list[tf.Tensor]) -> Any:  # noqa: ARG001 - what it hangs on
         def refuse(*_: tf.Tensor) -> Any:
             raise GradientError(
                 f"The numerical {what} of {name} is to be differentiated by an outer tape, which it cannot be. Use "
@@ -125,6 +141,12 @@ def _held(problem: Problem, value: tf.Tensor, *groups: list[tf.Tensor]) -> Any:
 
         return [tf.identity(result) for result in results], refuse
 
-    sources = [tf.convert_to_tensor(source) for source in problem.sources]
-    held = iter(hold(sources, [value, *(tensor for group in groups for tensor in group)]))
-    return next(held), *([next(held) for _ in group] for group in groups)
+    return hold  # type: ignore[no-any-return]
+
+
+@lru_cache(maxsize=256)
+def _traced(name: str, what: str, sources: tuple[tf.TensorSpec, ...], results: tuple[tf.TensorSpec, ...]) -> Any:
+    """`_refusing` as a graph of its own: TensorFlow keeps each graph with a custom gradient, whole, for ever."""
+    with tf.init_scope():
+        function = tf.function(_refusing(name, what), autograph=False)
+        return function.get_concrete_function(list(sources), list(results))
