@@ -208,3 +208,14 @@ def test_a_loss_that_is_no_sum_is_told_where_its_chunk_size_comes_from():
     with zrun.run.using(chunksize=10), pytest.raises(ChunkError, match=r"that of the policy; objective\(\.\.\., chunk"):
         loss.value([2.0])
     assert loss.value([2.0]) == pytest.approx(99.0)
+
+
+@pytest.mark.parametrize("chunksize", [100, "policy"])
+def test_another_variable_that_the_loss_reads_is_seen_to_change(chunksize):
+    scale, x = tf.Variable(2.0, dtype=tf.float64), np.arange(1000.0)
+    given = {} if chunksize == "policy" else {"chunksize": chunksize}
+    loss = zrun.objective(lambda a, x: tf.reduce_sum(a * x) * scale, {"a": 1.0}, x=x, **given)
+    with zrun.run.using(chunksize=100):
+        first = loss.value([1.0])
+        scale.assign(3.0)
+        assert loss.value([1.0]) == pytest.approx(1.5 * first)
