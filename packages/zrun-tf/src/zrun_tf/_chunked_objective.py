@@ -89,6 +89,7 @@ class ChunkedFunctions(LossFunctions):
         self._chunksize = check_chunksize(chunksize)
         super().__init__(loss)
         self._of_chunks = _functions_of(loss)
+        self.others = self._of_chunks.others
         self._source: tuple[list[RowData], Any] = ([], None)
 
     def other_state(self) -> tuple[Any, ...]:
@@ -205,7 +206,7 @@ class ByPolicy(ChunkedFunctions):
         data = carried.arguments[1]
         known, cut, found = self._cut
         # Fields of objects can change, and arrays in them with them.
-        if known is None or known is not carried or carried.inputs is None:
+        if known is not carried or carried.inputs is None:
             cut = self.inputs(dict(data))
             found = any(isinstance(leaf, RowData) for leaf in flatten(cut).leaves)
             self._cut = (carried, cut, found)

@@ -176,6 +176,7 @@ class PolicyFunctions(LossFunctions):
         self._loss = loss
         self._whole = functions_of(loss)
         self._chunked: ByPolicy | None = None
+        self.others = self._whole.others
 
     def other_state(self) -> tuple[Any, ...]:
         """See `LossFunctions.other_state`."""
@@ -184,12 +185,16 @@ class PolicyFunctions(LossFunctions):
 
     def run(self, what: str, carried: Carried, x: Any) -> Any:
         """See `LossFunctions.run`."""
-        if current().chunksize is None or what == "jacobian":
-            return self._whole.run(what, carried, x)
+        functions = self._whole if current().chunksize is None or what == "jacobian" else self._in_chunks(carried)
+        found = functions.run(what, carried, x)
+        # Each has a list of its own, and none or some is all that is asked of it here.
+        self.others = self._whole.others or ([] if self._chunked is None else self._chunked.others)
+        return found
+
+    def _in_chunks(self, carried: Carried) -> LossFunctions:
+        """Those that go through the data in chunks, if there are data with rows."""
         if self._chunked is None:
             from ._chunked_objective import ByPolicy
 
             self._chunked = ByPolicy(self._loss)
-        if not self._chunked.has_rows(carried):
-            return self._whole.run(what, carried, x)
-        return self._chunked.run(what, carried, x)
+        return self._chunked if self._chunked.has_rows(carried) else self._whole
