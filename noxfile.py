@@ -227,7 +227,7 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Check the types of the three packages with mypy in strict mode."""
     session.install(*_group("types"), "numpy>=1.26,<3", "typing-extensions", "click", "libcst", "rich", "matplotlib")
-    session.run("mypy", *(session.posargs or ["packages", "tests/typed"]))
+    session.run("mypy", *session.posargs)
     session.run("pyright")
 
 

@@ -64,7 +64,7 @@ bare(1.0, scale="large")  # type: ignore[arg-type]
 with_options([1.0])  # type: ignore[call-arg]
 Model().value()  # type: ignore[call-arg]
 zrun.function(bare, knd="loss")  # type: ignore[call-overload]
-zrun.run.set_mode("graph", True, "more")  # type: ignore[call-arg]
+zrun.run.set_mode(graph="sometimes")  # type: ignore[arg-type]
 
 with zrun.run.using(graph=True, autograd=False) as policy:
     assert_type(policy, Policy)

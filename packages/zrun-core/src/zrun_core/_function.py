@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import update_wrapper
 from types import FunctionType, MethodType
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, NamedTuple, ParamSpec, Protocol, TypeVar, overload
 from weakref import ref
 
 from ._cache import CacheOwner, Reentrant
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ._manager import RunManager
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
 R = TypeVar("R")
 
 
@@ -131,6 +132,10 @@ class Function(Generic[P, R]):
         """The function that was decorated."""
         return self._body
 
+    @overload
+    def __get__(self, instance: None, owner: type) -> Function[P, R]: ...
+    @overload
+    def __get__(self: Function[Concatenate[Any, Q], R], instance: object, owner: Any = None) -> Callable[Q, R]: ...
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else MethodType(self, instance)
 

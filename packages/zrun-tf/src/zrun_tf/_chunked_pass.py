@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from zrun_core._policy import Chunksize
 
-    from ._chunked_graph import ChunkFunction
     from ._chunked_rows import Source
 
 
@@ -55,7 +54,8 @@ class Work(NamedTuple):
 
     name: str
     what: str
-    function: ChunkFunction[..., Any]
+    # A ChunkFunction, which type checkers would take for a method of this class.
+    function: Any
     arguments: Callable[[Sequence[tf.Tensor]], tuple[Any, ...]]
     source: Source
     chunksize: Chunksize
