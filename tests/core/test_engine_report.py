@@ -83,7 +83,6 @@ def test_the_first_call_and_a_hit(run, loss):
         ((Array(1, 2), None, 4), "n: 3 -> 4, static"),
         ((Array(1, 2), SimpleNamespace(order=4)), "self: None -> namespace SimpleNamespace, static"),
     ],
-    ids=str,
 )
 def test_on_a_miss_the_argument_that_differs_is_named_with_its_path(run, loss, args, difference):
     loss(Array(1, 2), None)
@@ -164,7 +163,7 @@ def test_methods_can_be_explained(run):
     assert str(difference).startswith("self: the object ")
 
 
-@pytest.mark.parametrize("function", [len, "loss", [].append, None], ids=str)
+@pytest.mark.parametrize("function", [len, "loss", [].append, None], ids=["builtin", "text", "method", "none"])
 def test_only_decorated_functions_can_be_explained(run, function):
     with pytest.raises(
         TypeError, match=r"explain takes a function decorated with zrun's function.*run.explain\(f, x\)"
