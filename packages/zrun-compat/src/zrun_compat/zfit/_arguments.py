@@ -55,12 +55,14 @@ class ByValue:
         obj: the first of them.
     """
 
-    __slots__ = ("_hash", "obj", "state")
+    __slots__ = ("__weakref__", "_hash", "obj", "state")
 
     def __init__(self, obj: Any, state: Any) -> None:
         self.obj, self.state, self._hash = obj, state, hash(state)
 
     def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
         return isinstance(other, ByValue) and self._hash == other._hash and self.state == other.state
 
     def __hash__(self) -> int:

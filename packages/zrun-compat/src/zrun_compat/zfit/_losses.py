@@ -8,7 +8,7 @@ traced for is checked once more while it is traced.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import tensorflow as tf
 
@@ -30,6 +30,8 @@ _OF_LOSS: Final = frozenset(
     {*_LISTS, "_options", "_cache", "_cachers", "_is_precompiled", "_precompiled_hashes", "hs3"}
 )
 _OF_DATA: Final = frozenset({"dataset", "_weights", "_cache", "_cachers", "_name", "_label", "_nentries", "hs3"})
+
+_tokens: Final[WeakValueDictionary[ByValue, ByValue]] = WeakValueDictionary()
 
 
 class NotShared(Exception):  # noqa: N818 - a signal between modules of this package
@@ -90,7 +92,9 @@ class Plan:
         rest = (state.of(attributes), state.of(options), state.of(fit_range), tuple(specs), settings)
         depends, weak = _depends(models, constraints)
         parts = Parts(type(loss), attributes, options, recipes, list(fit_range), len(models), depends)
-        self._token = ByValue(parts, (type(loss), rest, depends))
+        made = ByValue(parts, (type(loss), rest, depends))
+        # One object for all that are equal, so that looking it up compares no states.
+        self._token = _tokens.setdefault(made, made)
         self._weak = [*models, *constraints, *weak, *state.weak]
         self._named = tuple(map(id, (*models, *constraints)))
 
