@@ -24,6 +24,8 @@ def run_script(path):
     code = compile(path.read_text(encoding="utf-8"), str(path), "exec")
     with contextlib.redirect_stdout(io.StringIO()) as printed, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
+        # AutoGraph's own, on Python 3.13 and newer.
+        warnings.filterwarnings("ignore", ".*___pyct_anno", DeprecationWarning)
         exec(code, {"__name__": "__main__", "__file__": str(path)})
     return printed.getvalue(), caught
 
