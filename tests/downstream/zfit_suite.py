@@ -29,15 +29,12 @@ FAST = (
     "tests/test_execution.py",
     "tests/test_temporary.py",
     "tests/test_math.py",
-    "tests/test_random_seed.py",
     "tests/backend/test_autograd_params.py",
     "tests/backend/test_caching_backend.py",
     "tests/backend/test_custom_jit.py",
-    "tests/backend/test_numerical_stability.py",
     "tests/loss/test_loss_validation.py",
     "tests/test_loss.py",
     "tests/minimize/test_minimizer_validation.py",
-    "tests/test_strategy.py",
 )
 MODES = ("released", "zrun")
 GOOD = frozenset({"passed", "xpassed"})
