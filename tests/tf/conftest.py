@@ -16,19 +16,22 @@ def _retraces_of_this_test_only():
     run.watch._histories.clear()
 
 
-@pytest.fixture(params=["direct", "public"])
-def path(request):
-    """Run a test with the fast dispatch and once more as if a private symbol of TensorFlow were missing.
+@pytest.fixture(params=["direct", "called", "public"])
+def path(request, monkeypatch):
+    """Run a test with the fast dispatch, with small graphs run by name or called by an operation from the first call
+    on, and once more as if a private symbol of TensorFlow were missing.
 
     The value is the name of the path.
     """
     from zrun_tf import _dispatch
 
-    if request.param == "direct":
-        # Where this fails, TensorFlow has moved a private symbol, and nothing would be tested here.
-        assert _dispatch.in_use() == "direct"
-        yield "direct"
+    if request.param == "public":
+        with _dispatch.hidden():
+            assert _dispatch.in_use() == "public"
+            yield "public"
         return
-    with _dispatch.hidden():
-        assert _dispatch.in_use() == "public"
-        yield "public"
+    # Where this fails, TensorFlow has moved a private symbol, and nothing would be tested here.
+    assert _dispatch.in_use() == "direct"
+    if request.param == "called":
+        monkeypatch.setattr(_dispatch, "CALLS_UNTIL_CALLED", (1, 1))
+    yield request.param

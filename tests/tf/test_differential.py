@@ -1,4 +1,4 @@
-"""Random programs run as plain Python, as a `tf.function`, and as a function of zrun on both dispatch paths.
+"""Random programs run as plain Python, as a `tf.function`, and as a function of zrun on each dispatch path.
 
 Values, structures, dtypes, gradients, what variables hold afterwards, and errors are compared. The reference for what a
 graph does is `tf.function`; where plain Python and `tf.function` agree, zrun agrees with both.
@@ -7,6 +7,7 @@ graph does is `tf.function`; where plain Python and `tf.function` agree, zrun ag
 from __future__ import annotations
 
 from contextlib import nullcontext
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import HealthCheck, Phase, event, given, settings
 
 import zrun_tf as zrun
 from zrun_core.testing import count_traces
+from zrun_tf import _dispatch
 from zrun_tf._dispatch import hidden
 
 from .random_programs import Program, make_inputs, pack, programs, run, unpack
@@ -115,8 +117,10 @@ def check(program):
 
     plain = outcomes(body, program, arrays=False)
     reference = outcomes(reference_call, program, arrays=False)
-    for path in ("direct", "public"):
-        with hidden() if path == "public" else nullcontext(), count_traces() as traces:
+    for path in ("direct", "called", "public"):
+        # Small graphs are called by an operation from the first call on, rather than from the sixteenth.
+        at_once = patch.object(_dispatch, "CALLS_UNTIL_CALLED", (1, 1)) if path == "called" else nullcontext()
+        with hidden() if path == "public" else at_once, count_traces() as traces:
             found = outcomes(zrun.function(body), program, arrays=True)
         for got, graph, python in zip(found, reference, plain, strict=True):
             assert type(got.error) is type(graph.error), (path, got.error, graph.error)
