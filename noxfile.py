@@ -187,7 +187,8 @@ def matrix(session: nox.Session, row: str | None) -> None:
     known = MATRIX["modes"] if has else ["default"]
     chosen = [f"--mode={mode}" for mode in known if not modes or mode in modes]
     failing_is_fine = range(256) if "may-fail" in settings else (0,)
-    env = {**QUIET, "PYTEST_ADDOPTS": PARALLEL}
+    # One seed, so that the processes agree on the names of tests that are made of sets.
+    env = {**QUIET, "PYTEST_ADDOPTS": PARALLEL, "PYTHONHASHSEED": "0"}
     session.run("python", ".ci/row.py", row, *chosen, "--", *arguments, env=env, success_codes=failing_is_fine)
 
 

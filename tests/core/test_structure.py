@@ -293,7 +293,7 @@ CONTAINERS = [
 ]
 
 
-@pytest.mark.parametrize("obj", CONTAINERS, ids=repr)
+@pytest.mark.parametrize("obj", CONTAINERS)
 def test_containers_come_back_as_they_were(obj):
     made = round_trip(obj)
     assert type(made) is type(obj)
