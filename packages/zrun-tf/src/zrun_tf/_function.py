@@ -21,7 +21,7 @@ from zrun_core._structure import Flattening
 
 from ._autograph import DO_NOT_CONVERT, converted
 from ._dispatch import DirectGraph, direct, in_strategy
-from ._graph import DOUBLE, NUMBERS
+from ._graph import NUMBERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,8 +77,8 @@ class Function(CoreFunction[P, R]):
                 inputs.append(arg)
             elif cls is float:
                 key.append(cls)
-                # See `to_input` for zeros.
-                inputs.append(eager_tensor(arg or np.array(arg), device, DOUBLE))
+                # Not of the number, which TensorFlow 2.16 crashes on without the name of a device.
+                inputs.append(eager_tensor(np.array(arg), device, None))
             elif cls is np.ndarray and arg.dtype.char in NUMBERS:
                 key += (arg.dtype, arg.shape)
                 # A tensor may share the memory of an array, which can change later.

@@ -44,7 +44,6 @@ class Kernels:
 
 KERNELS: Final = Kernels()
 _counting: Final = Lock()
-DOUBLE: Final = tf.float64.as_datatype_enum
 # The codes of NumPy's dtypes that eager tensors are made of straight: all numbers but long doubles.
 NUMBERS: Final = frozenset("?bBhHiIlLqQefdFD")
 
@@ -273,7 +272,8 @@ def as_tensors(leaves: Sequence[Any], eager_tensor: Any, context: Any) -> list[A
         if cls is eager_tensor:
             tensors.append(leaf)
         elif cls is float:
-            tensors.append(eager_tensor(leaf or np.array(leaf), device, DOUBLE))
+            # Not of the number, which TensorFlow 2.16 crashes on without the name of a device.
+            tensors.append(eager_tensor(np.array(leaf), device, None))
         elif cls is np.ndarray and leaf.dtype.char in NUMBERS:
             # A tensor may share the memory of an array, which can change later.
             tensors.append(eager_tensor(leaf.copy(), device, None))
