@@ -8,6 +8,9 @@ import signal
 
 from hypothesis import settings
 
+# Programs that run tests of others.
+collect_ignore = ["downstream"]
+
 # The tests state each policy themselves, so nothing may come in from the developer's shell.
 for _name in [name for name in os.environ if name.startswith("ZRUN_")]:
     del os.environ[_name]

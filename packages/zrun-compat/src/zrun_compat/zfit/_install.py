@@ -256,7 +256,7 @@ def _take_mode(zfit: Any, registry: Any) -> Callable[[], None]:
     def give_back() -> None:
         clear_caches()
         run.__class__ = released
-        run._mode = mode
+        run._mode.update(mode)
         options.numerical_grad = numerical
         registry.do_jit_types.update(table)
         if taken != before and zrun_tf.run.mode == taken:
