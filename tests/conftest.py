@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
 
+import pytest
 from hypothesis import settings
 
 # Programs that run tests of others.
@@ -34,6 +36,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 settings.register_profile("default", deadline=None, print_blob=True)
 settings.register_profile("ci", parent=settings.get_profile("default"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+@pytest.fixture(autouse=True)
+def _compiled_graphs_of_this_test_only():
+    """Dropping many compiled graphs is warned of once in a process, which would be in whichever test is the last."""
+    manager = sys.modules.get("zrun_tf._run")
+    if manager is not None:
+        manager.run.backend._release.compiled_dropped = 0
 
 
 def pytest_collection_modifyitems(config, items):
