@@ -667,6 +667,13 @@ def test_which_objects_are_what_their_dict_says():
         def __init__(self, mu):
             self.mu = mu
 
+    @struct
+    class Defaulted:
+        mu: float
+        scale: float = field(default=2.0, init=False)
+
     assert is_its_dict(Plain(1.0))
+    # What the class gives may change there.
+    assert not is_its_dict(Defaulted(1.0))
     # A slot may hold something else while the dict stays as it is.
     assert not any(is_its_dict(obj) for obj in (Slots(1.0), object(), {}, 1.0))

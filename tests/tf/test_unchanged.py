@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import zrun_tf as zrun
-from zrun_tf._carried import Carried
+from zrun_tf._carried import Carried, state_of
 from zrun_tf._unchanged import snapshot
 
 DATA = np.array([1.0, 2.0, 4.0])
@@ -215,3 +216,90 @@ def test_a_dict_is_compared_by_identity_in_order():
     assert seen.is_current()
     mapping["b"] = mapping.pop("a")
     assert not seen.is_current()
+
+
+@dataclasses.dataclass
+class Scaled:
+    mu: tf.Variable
+    scale: float = dataclasses.field(default=2.0, init=False)
+
+    def loss(self, data):
+        return tf.reduce_sum((data - self.mu) ** 2) * self.scale
+
+
+class Halved(Shift):
+    def of(self, x):
+        return super().of(x) / 2.0
+
+
+def test_a_value_that_the_class_gives_is_seen(monkeypatch):
+    # This used to be missed: the object's dict does not have it.
+    mu = tf.Variable(0.0, dtype=tf.float64)
+    objective = zrun.objective(Scaled(mu).loss, [mu], data=DATA)
+    assert objective.value([0.0]) == pytest.approx(value(shift=0.0))
+    monkeypatch.setattr(Scaled, "scale", 5.0)
+    assert objective.value([0.0]) == pytest.approx(value(shift=0.0, factor=5.0))
+
+
+def test_another_dict_and_another_class_of_an_object_are_seen():
+    # Both used to be missed: the dict that was looked at stayed as it was.
+    model, objective = made()
+    assert objective.value([0.0]) == pytest.approx(value())
+    model.shift.__dict__ = {"by": 1.5}
+    assert objective.value([0.0]) == pytest.approx(value(shift=1.5))
+    model.shift.__class__ = Halved
+    assert objective.value([0.0]) == pytest.approx(float(np.sum(((DATA - 1.5) / 2.0) ** 2)) * 2.0)
+
+
+class Pair(NamedTuple):
+    by: float
+
+
+class Named(Pair):
+    def of(self, x):
+        return (x - self.by) * getattr(self, "weight", 1.0)
+
+
+def test_attributes_of_a_tuple_are_seen():
+    # They used to be missed: a tuple was taken for something that cannot change.
+    model, objective = made()
+    model.shift = Named(0.5)
+    assert objective.value([0.0]) == pytest.approx(value())
+    for weight in (2.0, 3.0):
+        model.shift.weight = weight
+        assert objective.value([0.0]) == pytest.approx(value() * weight**2)
+
+
+def test_a_change_by_another_thread_after_the_look_is_seen(monkeypatch):
+    # The snapshot used to be of what came later, and the inputs of what was before, for good.
+    model, objective = made()
+
+    def late(carried, *args, look=Carried._look):
+        if model.shift.by == 1.5:
+            model.shift.by = 2.5
+        return look(carried, *args)
+
+    monkeypatch.setattr(Carried, "_look", late)
+    assert objective.value([0.0]) == pytest.approx(value())
+    model.shift.by = 1.5
+    objective.value([0.0])
+    assert model.shift.by == 2.5
+    assert objective.value([0.0]) == pytest.approx(value(shift=2.5))
+
+
+@pytest.mark.parametrize("shape", [(None,), None])
+@pytest.mark.parametrize("own", [True, False])
+def test_a_variable_of_unknown_shape_is_seen_when_it_changes(shape, own):
+    # This used to be a TypeError.
+    w = tf.Variable([1.0, 2.0], shape=tf.TensorShape(shape), dtype=tf.float64)
+    data = {"w": w} if own else {}
+    objective = zrun.objective(lambda x, w=w: tf.reduce_sum(w) * x[0], [2.0], **data)
+    assert objective.value([2.0]) == 6.0
+    w.assign([1.0, 2.0, 3.0])
+    assert objective.value([2.0]) == 12.0
+
+
+def test_values_of_variables_are_compared_by_what_they_say():
+    assert state_of(np.array(["a", "b"], object)) == state_of(np.array(["a", "".join("b")], object))
+    assert state_of(tf.Variable("a")) != state_of(tf.Variable("b"))
+    assert state_of(np.zeros(2)) != state_of(np.zeros((2, 1)))

@@ -9,7 +9,7 @@ from dataclasses import fields as dataclass_fields
 from dataclasses import is_dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 from ._container_nodes import ContainerNode
 from ._containers import Static
@@ -58,6 +58,14 @@ class Attributes:
     def are_the_dict(self) -> bool:
         """Whether the attributes of an object are what its dict holds, with nothing computed and no slots."""
         return self._plain
+
+    def are_all_in(self, instance: Mapping[str, Any]) -> bool:
+        """Whether the dict of an object has all that are declared, so that the class is asked for none.
+
+        Args:
+            instance: the dict.
+        """
+        return instance.keys() >= set(self._declared)
 
     def __bool__(self) -> bool:
         """Whether any are declared."""
@@ -163,12 +171,12 @@ def attributes_visitor(cls: type) -> Visitor:
         return into.mutable(obj, OBJECT, *attributes.of(obj))
 
     if attributes.are_the_dict and cls.__dictoffset__:
-        _by_dict.add(visit)
+        _by_dict[visit] = attributes
     return visit
 
 
-# Visitors that see what is in the dict of an object and nothing else.
-_by_dict: WeakSet[Visitor] = WeakSet()
+# Visitors that see what is in the dict of an object, and of what is not there the value that the class gives.
+_by_dict: WeakKeyDictionary[Visitor, Attributes] = WeakKeyDictionary()
 
 
 def is_its_dict(obj: Any) -> bool:
@@ -177,7 +185,8 @@ def is_its_dict(obj: Any) -> bool:
     Args:
         obj: any object.
     """
-    return visitor_of(type(obj)) in _by_dict
+    attributes = _by_dict.get(visitor_of(type(obj)))
+    return attributes is not None and attributes.are_all_in(vars(obj))
 
 
 def extended_visitor(cls: type, content: Visitor) -> Visitor:
@@ -192,6 +201,7 @@ def extended_visitor(cls: type, content: Visitor) -> Visitor:
         return content
 
     def visit(obj: Any, into: Flattening) -> Key:
+        into.extended = True
         key = content(obj, into)
         names, values = attributes.of(obj)
         if not names or key[0] is REFERENCE:

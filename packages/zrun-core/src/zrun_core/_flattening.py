@@ -34,15 +34,18 @@ class Flattening:
         weak: the opaque objects so far.
         seen: objects with an identity by id: their number, and the object itself, since a temporary one must not die
             and lend its id to the next; and whether it was taken by value.
+        extended: whether containers were met that may have attributes besides their items, also immutable ones, which
+            are not among those seen.
     """
 
-    __slots__ = ("_count", "_open", "leaves", "seen", "static", "weak")
+    __slots__ = ("_count", "_open", "extended", "leaves", "seen", "static", "weak")
 
     def __init__(self, static: bool = False) -> None:
         self.leaves: list[Any] = []
         self.weak: list[Any] = []
         self.seen: dict[int, tuple[int, Any, bool]] = {}
         self.static = static
+        self.extended = False
         self._count = 0
         # Containers of which the parts are being visited.
         self._open: set[int] = set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import is_
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from zrun_core._function import Taken
+    from zrun_core._structure import Key
 
     from ._parameters import Bound
     from ._unchanged import Snapshot
@@ -47,18 +49,27 @@ class Carried:
 
     def __init__(self, loss: Callable[..., Any], data: Mapping[str, Any], params: Bound) -> None:
         self.arguments = (loss, data, params)
-        into = Flattening()
-        try:
-            self.parts = tuple(into.parts(_ARGUMENTS, None, self.arguments))
-        except Refusal as refusal:
-            raise refused(refusal, "") from None
+        self.parts, into = self._taken_apart()
         self.leaves, self.weak = into.leaves, into.weak
         self._own = [leaf for leaf in into.leaves if not hasattr(leaf, "zrun_original")]
-        self._snapshot = self._look(loss, params, [obj for _, obj, _ in into.seen.values()])
+        self._snapshot = None if into.extended else self._look(loss, params, [obj for _, obj, _ in into.seen.values()])
+        if self._snapshot is not None:
+            # Another thread may have changed something after it was taken apart and before the snapshot.
+            parts, again = self._taken_apart()
+            if parts != self.parts or not all(map(is_, again.leaves, self.leaves)):
+                self._snapshot = None
         self.inputs = [_input(leaf) for leaf in self.leaves] if self._snapshot is not None else None
         changing = self._snapshot is None or any(isinstance(leaf, tf.Variable) for leaf in self._own)
         self._state = None if changing else self._read()
         self.memo: dict[Any, Any] = {}
+
+    def _taken_apart(self) -> tuple[tuple[Key, ...], Flattening]:
+        """The keys of the arguments, and what was met on the way."""
+        into = Flattening()
+        try:
+            return tuple(into.parts(_ARGUMENTS, None, self.arguments)), into
+        except Refusal as refusal:
+            raise refused(refusal, "") from None
 
     def _look(self, loss: Callable[..., Any], params: Bound, seen: list[Any]) -> Snapshot | None:
         """A snapshot of what may change; None where that cannot be had."""
@@ -119,8 +130,13 @@ MOST_COMPARED = 10_000
 def state_of(leaf: Any) -> Any:
     """Something that is equal as long as a value is: its bytes, or the object itself where that cannot change."""
     if isinstance(leaf, (tf.Variable, np.ndarray, np.generic)):
+        size = leaf.shape.num_elements() if isinstance(leaf, tf.Variable) else leaf.size
         # A large one is not compared: an object equal to nothing makes every look-up miss.
-        return np.asarray(leaf).tobytes() if np.prod(leaf.shape) <= MOST_COMPARED else object()
+        if size is not None and size > MOST_COMPARED:
+            return object()
+        array = np.asarray(leaf)
+        # The bytes of strings are where they lie. A variable of unknown shape says it with its value.
+        return (array.shape, array.tolist() if array.dtype == object else array.tobytes())
     # By identity: a tensor cannot change, and comparing two would make a third. Floats are told apart by their text.
     return leaf.hex() if isinstance(leaf, float) else _Same(leaf)
 

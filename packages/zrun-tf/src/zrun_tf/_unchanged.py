@@ -19,16 +19,23 @@ class Snapshot:
     Args:
         dicts: the dicts.
         lists: the lists.
+        objects: those that are what their `__dict__` holds.
     """
 
-    __slots__ = ("_dicts", "_lists")
+    __slots__ = ("_dicts", "_lists", "_objects")
 
-    def __init__(self, dicts: Iterable[dict[Any, Any]], lists: Iterable[list[Any]]) -> None:
-        self._dicts = [(one, list(one), list(one.values())) for one in dicts]
+    def __init__(self, dicts: Iterable[dict[Any, Any]], lists: Iterable[list[Any]], objects: Iterable[Any]) -> None:
+        self._objects = [(one, type(one), vars(one)) for one in objects]
+        held = [*dicts, *(instance for _, _, instance in self._objects)]
+        self._dicts = [(one, list(one), list(one.values())) for one in held]
         self._lists = [(one, list(one)) for one in lists]
 
     def is_current(self) -> bool:
         """Whether they hold the same objects, in the same order and under the same names."""
+        # Both can be set to another.
+        for obj, cls, instance in self._objects:
+            if type(obj) is not cls or obj.__dict__ is not instance:
+                return False
         # Copied at once, since another thread may be changing them; compared by identity, since tensors have no other.
         for mapping, names, values in self._dicts:
             now = list(mapping.values())
@@ -49,6 +56,7 @@ def snapshot(seen: Iterable[Any]) -> Snapshot | None:
     """
     dicts: list[dict[Any, Any]] = []
     lists: list[list[Any]] = []
+    objects: list[Any] = []
     for obj in seen:
         if isinstance(obj, tf.Variable):
             continue
@@ -57,7 +65,7 @@ def snapshot(seen: Iterable[Any]) -> Snapshot | None:
         elif type(obj) is list:
             lists.append(obj)
         elif is_its_dict(obj):
-            dicts.append(vars(obj))
+            objects.append(obj)
         else:
             return None
-    return Snapshot(dicts, lists)
+    return Snapshot(dicts, lists, objects)
