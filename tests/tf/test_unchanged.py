@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ import tensorflow as tf
 
 import zrun_tf as zrun
 from zrun_tf._carried import Carried, state_of
+from zrun_tf._losses import functions_of
 from zrun_tf._unchanged import snapshot
 
 DATA = np.array([1.0, 2.0, 4.0])
@@ -303,3 +305,21 @@ def test_values_of_variables_are_compared_by_what_they_say():
     assert state_of(np.array(["a", "b"], object)) == state_of(np.array(["a", "".join("b")], object))
     assert state_of(tf.Variable("a")) != state_of(tf.Variable("b"))
     assert state_of(np.zeros(2)) != state_of(np.zeros((2, 1)))
+
+
+class Opaque:
+    def __init__(self):
+        self.other = tf.Variable(3.0, dtype=tf.float64)
+
+    def loss(self, x):
+        return self.other * x[0]
+
+
+def test_variables_of_objects_that_are_gone_are_forgotten():
+    # Each object used to leave a reference, which every later evaluation looked at.
+    for _ in range(4):
+        assert zrun.objective(Opaque().loss, [2.0]).value([2.0]) == 6.0
+        gc.collect()
+    kept = Opaque()
+    assert zrun.objective(kept.loss, [2.0]).value([2.0]) == 6.0
+    assert len(functions_of(kept.loss).others) == 1

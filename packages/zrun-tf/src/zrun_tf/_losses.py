@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
 
+from zrun_core._fork import Guard
 from zrun_core._manager import UNSET
 from zrun_core._scope import current
 from zrun_core._structure import (
@@ -129,15 +130,18 @@ class LossFunctions:
     def _note(self, read: Iterable[tf.Variable], own: set[int]) -> None:
         # A variable that is an input of a graph has no value here; its owner is an argument.
         others = {id(v): v for v in read if id(v) not in own and hasattr(v.handle, "numpy")}
-        known = {id(held()) for held in self.others}
-        self.others += [ref(v) for key, v in others.items() if key not in known]
+        with _guard.lock:
+            alive = {id(v): held for held in self.others if (v := held()) is not None}
+            # In place, since it is shared; and without those that are gone, of objects that come and go.
+            self.others[:] = [*alive.values(), *(ref(v) for key, v in others.items() if key not in alive)]
 
     def other_state(self) -> tuple[Any, ...]:
         """The values of the variables that the loss reads besides its parameters, as far as it has been seen to."""
-        alive = [v for held in self.others if (v := held()) is not None]
+        alive = [v for held in list(self.others) if (v := held()) is not None]
         return tuple(state_of(v) for v in alive)
 
 
+_guard = Guard()
 _known: WeakKeyDictionary[Any, LossFunctions] = WeakKeyDictionary()
 
 
