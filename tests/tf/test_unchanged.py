@@ -323,3 +323,24 @@ def test_variables_of_objects_that_are_gone_are_forgotten():
     kept = Opaque()
     assert zrun.objective(kept.loss, [2.0]).value([2.0]) == 6.0
     assert len(functions_of(kept.loss).others) == 1
+
+
+class Tracking:
+    scale = zrun.tracked(2.0)
+
+    def loss(self, x):
+        return self.scale * x[0]
+
+
+@pytest.mark.parametrize("graph", [True, False])
+@pytest.mark.parametrize("closure", [True, False])
+def test_a_tracked_attribute_is_seen(graph, closure):
+    # The value at the same point used to be the one of before the change.
+    model = Tracking()
+    loss = (lambda x: model.loss(x)) if closure else model.loss
+    objective = zrun.objective(loss, [3.0])
+    with zrun.run.using(graph=graph):
+        assert objective.value([3.0]) == 6.0
+        model.scale = 5.0
+        assert objective.value([3.0]) == 15.0
+        assert objective.gradient([3.0]) == 5.0

@@ -145,6 +145,19 @@ class Recording:
 
 
 _versions = count(1)
+
+
+class _Announced:
+    """What has been announced to have changed, whoever read it. Scope: process.
+
+    Attributes:
+        version: another one after each change.
+    """
+
+    version = 0
+
+
+announced = _Announced()
 _states: dict[int, _State] = {}
 # The open recordings of this context, the outermost first.
 active: ContextVar[tuple[Recording, ...]] = ContextVar("zrun_recordings", default=())
@@ -200,13 +213,17 @@ def changed(obj: object, attributes: Iterable[str] | None, reason: str) -> None:
 
     Scope: process.
     """
-    state = _states.get(id(obj))
-    if state is None or state.ref() is not obj:
-        return
-    cells = dict(state.cells)
-    for name in cells if attributes is None else attributes:
-        if name in cells:
-            cells[name].version = next(_versions)
-            for reader in list(cells[name].readers.values()):
-                if (found := reader()) is not None:
-                    found._outdate(reason)
+    try:
+        state = _states.get(id(obj))
+        if state is None or state.ref() is not obj:
+            return
+        cells = dict(state.cells)
+        for name in cells if attributes is None else attributes:
+            if name in cells:
+                cells[name].version = next(_versions)
+                for reader in list(cells[name].readers.values()):
+                    if (found := reader()) is not None:
+                        found._outdate(reason)
+    finally:
+        # Last, so that what is computed under the new version no longer comes from an outdated graph.
+        announced.version = next(_versions)

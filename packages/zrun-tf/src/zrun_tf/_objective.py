@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import tensorflow as tf
 
+from zrun_core._reads import announced
 from zrun_core._scope import current
 from zrun_core.errors import IllegalInGraphError
 
@@ -36,8 +37,9 @@ class Objective:
     Every method takes `x`, float64 of shape `(n,)`. The policy in force at the call decides whether a graph runs and
     whether derivatives are automatic; where the loss is not finite, numerical ones are NaN. Value, gradient and
     Jacobian found at one `x` are kept until another `x` comes, the policy changes, or something else that the loss
-    reads takes another value: a variable, a field of its `self`. What is not seen is state of Python that it reads from
-    elsewhere, and, where it runs eagerly, variables that are not trainable; `forget` is for these.
+    reads takes another value: a variable, a field of its `self`, a tracked attribute. What is not seen is other state
+    of Python that it reads from elsewhere, and, where it runs eagerly, variables that are not trainable; `forget` is
+    for these.
 
     Scope: safe to share between threads; calls on one loss that reads variables run one at a time.
 
@@ -242,7 +244,8 @@ class Objective:
                 # Loss, data and parameters as they are now.
                 self._carried = Carried(self._loss, self._data, self._params.bound)
             state = self._carried.state()
-            stamp = (x.tobytes(), policy, state, functions.other_state() if functions.others else ())
+            others = functions.other_state() if functions.others else ()
+            stamp = (x.tobytes(), policy, announced.version, state, others)
             if self._kept[0] != stamp:
                 self._kept = (stamp, {})
             for what in asked:
