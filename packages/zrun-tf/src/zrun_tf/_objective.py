@@ -165,6 +165,9 @@ class Objective:
         eigenvalues is turned and those next to zero are raised (Dauphin et al. 2014, arXiv:1406.2572), of the matrix
         scaled to a diagonal of ones.
 
+        Not for a fit with fixed parameters: iminuit 2.33 then takes elements of the matrix for those of other
+        parameters, and gives wrong errors, whatever computes the matrix.
+
         Args:
             x: the parameters, shape `(n,)`.
 
