@@ -305,7 +305,7 @@ def test_containers_come_back_as_they_were(obj):
     hash(key(obj))
 
 
-@pytest.mark.parametrize("obj", CONTAINERS, ids=repr)
+@pytest.mark.parametrize("obj", CONTAINERS, ids=lambda obj: type(obj).__name__)
 def test_containers_without_inputs_can_be_static(obj):
     flat = flatten(obj, static=True)
     assert flat.leaves == []
