@@ -177,13 +177,32 @@ def test_dtypes(dtype):
 
 
 def test_an_error_after_the_switch_names_the_line():
-    function = zrun.function(lambda x: tf.debugging.check_numerics(x / 1.0, "far out"))
+    # It used to name the operation that calls the function, and no line.
+    function = zrun.function(lambda x, index: tf.gather(x, index))
     for _ in range(SHARED + 2):
-        function(X)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="far out") as caught:
-        function(tf.constant([np.nan, 1.0, 2.0], tf.float64))
+        function(X, tf.constant(1))
+    assert called(function)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="7 is not in") as caught:
+        function(X, tf.constant(7))
+    assert "Detected at node" in str(caught.value)
     assert "test_dispatch_small.py" in str(caught.value)
-    assert function(X).numpy().tolist() == [1.0, 2.0, 3.0]
+    assert float(function(X, tf.constant(2))) == 3.0
+
+
+def test_a_graph_that_sets_variables_is_not_run_again_for_its_error():
+    count = tf.Variable(0)
+
+    def body(x, index):
+        with tf.control_dependencies([count.assign_add(1)]):
+            return tf.gather(x, index)
+
+    function = zrun.function(body)
+    for _ in range(SHARED + 2):
+        function(X, tf.constant(1))
+    assert called(function)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="7 is not in"):
+        function(X, tf.constant(7))
+    assert int(count) == SHARED + 3
 
 
 def test_threads_that_switch_at_the_same_time():

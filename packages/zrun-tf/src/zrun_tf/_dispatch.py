@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import tensorflow as tf
 
-from ._graph import KERNELS, Graph, Traced, as_tensors, direct_is_allowed, is_small
+from ._graph import KERNELS, Graph, Traced, as_tensors, direct_is_allowed, enums, is_small
+from ._python_errors import error_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -163,7 +164,7 @@ class DirectGraph(Graph):
         private: what to execute it with.
     """
 
-    __slots__ = ("_function", "_private", "_ready", "_target", "_types")
+    __slots__ = ("_function", "_private", "_ready", "_sets", "_target", "_types")
 
     def __init__(self, traced: Traced, private: Symbols) -> None:
         super().__init__(traced)
@@ -171,7 +172,8 @@ class DirectGraph(Graph):
         self._types: Any = None
         self._exchange(traced.concrete)
         if traced.jit == "no" and is_small(traced.concrete) and len(tf.config.list_logical_devices()) == 1:
-            self._types = (_enums(traced.concrete.inputs), _enums(traced.concrete.outputs))
+            self._types = (enums(traced.concrete.inputs), enums(traced.concrete.outputs))
+            self._sets = any(one.type.startswith("Assign") for one in traced.concrete.graph.get_operations())
             self._left = CALLS_UNTIL_CALLED[traced.single]
 
     def _exchange(self, concrete: Any) -> None:
@@ -239,6 +241,9 @@ class DirectGraph(Graph):
         except tf.errors.OpError as failed:
             # An error of a Python operation comes as it is.
             error = failed
+        if called and not self._sets and name not in str(error):
+            # The operation does not tell where the function failed, which the function itself does.
+            error = error_of(lambda: self._run_function(name, inputs, outputs, options, context)) or error
         if (own := self.own_error(error)) is not None:
             raise own from error
         # Adds where in the user's code the operation stands.
@@ -256,23 +261,18 @@ class DirectGraph(Graph):
         name, _, _, called = target
         operation, attributes = name, _attributes_of(options)
         if called:
-            operation = _CALL
+            operation = "StatefulPartitionedCall"
             attributes = ("Tin", self._types[0], "Tout", self._types[1], "f", name, "config", "", *attributes)
         self._ready = (target, options, operation, attributes)
         return operation, attributes
 
 
-_CALL: Final = "StatefulPartitionedCall"
 # Of a graph that many objects share, and of one for single objects: what is dropped soon is not worth what it leaves.
 CALLS_UNTIL_CALLED: Final = (16, 256)
 
 
 def _attributes_of(options: Any) -> tuple[Any, ...]:
     return tuple(part for pair in options.as_attrs().items() for part in pair)
-
-
-def _enums(tensors: Sequence[Any]) -> list[int]:
-    return [tensor.dtype.as_datatype_enum for tensor in tensors]
 
 
 def on_first_use(callback: Callable[[], None]) -> bool:

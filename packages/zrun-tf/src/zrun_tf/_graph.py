@@ -241,6 +241,11 @@ def is_small(concrete: Any) -> bool:
     return True
 
 
+def enums(tensors: Sequence[Any]) -> list[int]:
+    """TensorFlow's numbers for the dtypes of tensors."""
+    return [tensor.dtype.as_datatype_enum for tensor in tensors]
+
+
 def direct_is_allowed() -> bool:
     """Whether the environment leaves it to zrun how graphs are called.
 

@@ -10,9 +10,14 @@ import re
 from collections import OrderedDict
 from itertools import count
 from threading import Lock
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
+
+import tensorflow as tf
 
 from ._compat import add_note, told_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _MOST: Final = 16
 _MARK: Final = "(zrun's exception number {})"
@@ -55,3 +60,16 @@ def original(error: BaseException) -> BaseException | None:
             numbers = [unmarked[id(same)]] if same is not None else []
         found = [_kept.pop(number, None) for number in numbers]
     return next((one for one in found if one is not None), None)
+
+
+def error_of(function: Callable[[], Any]) -> tf.errors.OpError | None:
+    """TensorFlow's error when a function is called; None where there is none.
+
+    Args:
+        function: takes nothing; what it returns is dropped.
+    """
+    try:
+        function()
+    except tf.errors.OpError as error:
+        return error
+    return None
