@@ -28,7 +28,7 @@ CALLS_UNTIL_COMPILED: Final = 8
 
 
 class Kernels:
-    """What TensorFlow keeps of graphs that are gone, because an operation of theirs ran them. Scope: process.
+    """What TensorFlow keeps of graphs that an operation runs, also when they are gone. Scope: process.
 
     It keeps that among its kernels, all of which can be cleared only together; a seeded random operation of anybody's
     graph would then begin again with its first number. So it stays, and no more graphs are run that way once it has
@@ -231,7 +231,7 @@ def is_small(concrete: Any) -> bool:
         if operation.op_def.is_stateful and operation.type not in _VARIABLES:
             return False
         if operation.type in PYTHON_OPERATIONS or any(
-            attribute.HasField("func") for attribute in operation.node_def.attr.values()
+            attribute.HasField("func") or attribute.list.func for attribute in operation.node_def.attr.values()
         ):
             return False
         for output in operation.outputs:

@@ -24,8 +24,6 @@ from weakref import ref
 
 from zrun_core.errors import ZrunWarning
 
-from ._graph import KERNELS
-
 if TYPE_CHECKING:
     from ._graph import Graph, Status
 
@@ -84,8 +82,6 @@ class Release:
             while self._let_go:
                 gone = self._let_go.popleft()
                 self._waiting.append((gone.function_graph, gone.nbytes))
-                if gone.status.called:
-                    KERNELS.nbytes += gone.nbytes
                 if gone.status.compiled:
                     self.compiled_dropped += 1
                     name = gone.name
