@@ -181,10 +181,9 @@ class DirectGraph(Graph):
         self._function = concrete._inference_function
         captured = list(concrete.captured_inputs)
         outputs = len(self._function.function_type.flat_outputs)
-        # Read at once by a call, so that it never mixes two functions.
+        # Read at once, so that a call never mixes two functions.
         self._target = (self._function.name.decode(), captured, outputs, False)
-        # What to execute, with the function and the options that it was made for; options belong to a thread and follow
-        # TensorFlow's configuration.
+        # What to execute, for a target and options of TensorFlow, which belong to a thread and follow its configuration.
         self._ready: tuple[Any, Any, str, tuple[Any, ...]] = (None, None, "", ())
 
     def _count(self) -> None:
