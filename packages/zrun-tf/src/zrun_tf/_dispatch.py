@@ -183,7 +183,7 @@ class DirectGraph(Graph):
         outputs = len(self._function.function_type.flat_outputs)
         # Read at once, so that a call never mixes two functions.
         self._target = (self._function.name.decode(), captured, outputs, False)
-        # What to execute, for a target and options of TensorFlow, which belong to a thread and follow its configuration.
+        # What to execute, for a target and TensorFlow's options, which belong to a thread and can be set.
         self._ready: tuple[Any, Any, str, tuple[Any, ...]] = (None, None, "", ())
 
     def _count(self) -> None:
