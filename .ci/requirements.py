@@ -20,8 +20,11 @@ ROOT = Path(__file__).parents[1]
 KNOWN = {
     # rich is used where it is there already, and pytest only by pytest itself.
     "zrun-core": {"DEP001": ["rich", "pytest"]},
-    # Required through zrun-tf, which is pinned to one version.
-    "zrun-compat": {"DEP001": ["zrun_core", "tensorflow"], "DEP003": ["zrun_core", "tensorflow"]},
+    # Required through zrun-tf, which is pinned to one version; and zfit, which has to be there to be put on zrun.
+    "zrun-compat": {
+        "DEP001": ["zrun_core", "tensorflow", "numpy", "zfit"],
+        "DEP003": ["zrun_core", "tensorflow", "numpy"],
+    },
     # `zrun bench` compares with them where they are installed.
     "zrun-tf": {"DEP001": ["jacobi", "numdifftools"]},
 }
