@@ -89,7 +89,6 @@ class ChunkedFunctions(LossFunctions):
         self._chunksize = check_chunksize(chunksize)
         super().__init__(loss)
         self._of_chunks = _functions_of(loss)
-        self.others = self._of_chunks.others
         self._source: tuple[list[RowData], Any] = ([], None)
 
     def other_state(self) -> tuple[Any, ...]:

@@ -194,7 +194,6 @@ class DirectGraph(Graph):
         self._left = max(0, self._left - 1)
         if not self._left and KERNELS.nbytes < KERNELS.MOST:
             KERNELS.nbytes += self.nbytes
-            self.status.called = True
             self._target = (*self._target[:3], True)
 
     def __call__(self, leaves: Sequence[Any]) -> Any:

@@ -80,14 +80,12 @@ class Status:
 
     Attributes:
         compiled: whether XLA compiles it.
-        called: whether TensorFlow keeps what runs it when it is dropped.
     """
 
-    __slots__ = ("called", "compiled")
+    __slots__ = ("compiled",)
 
     def __init__(self, compiled: bool) -> None:
         self.compiled = compiled
-        self.called = False
 
 
 class Graph:

@@ -83,14 +83,14 @@ class LossFunctions:
 
     Attributes:
         name: of the loss, for messages.
-        others: the variables that it reads besides its parameters, as far as it has been seen to.
     """
 
     def __init__(self, loss: Callable[..., Any]) -> None:
         self.name = getattr(loss, "__qualname__", type(loss).__qualname__)
         self._kind = getattr(loss, "kind", "loss")
         self._functions: dict[str, Function[..., Any]] = {}
-        self.others: list[ref[tf.Variable]] = []
+        # The variables that it reads besides its parameters, as far as it has been seen to.
+        self._others: list[ref[tf.Variable]] = []
 
     def inputs(self, data: dict[str, Any]) -> dict[str, Any]:
         """The data as `Carried` takes them."""
@@ -131,13 +131,13 @@ class LossFunctions:
         # A variable that is an input of a graph has no value here; its owner is an argument.
         others = {id(v): v for v in read if id(v) not in own and hasattr(v.handle, "numpy")}
         with _guard.lock:
-            alive = {id(v): held for held in self.others if (v := held()) is not None}
+            alive = {id(v): held for held in self._others if (v := held()) is not None}
             # In place, since it is shared; and without those that are gone, of objects that come and go.
-            self.others[:] = [*alive.values(), *(ref(v) for key, v in others.items() if key not in alive)]
+            self._others[:] = [*alive.values(), *(ref(v) for key, v in others.items() if key not in alive)]
 
     def other_state(self) -> tuple[Any, ...]:
         """The values of the variables that the loss reads besides its parameters, as far as it has been seen to."""
-        alive = [v for held in list(self.others) if (v := held()) is not None]
+        alive = [v for held in list(self._others) if (v := held()) is not None]
         return tuple(state_of(v) for v in alive)
 
 
@@ -180,7 +180,6 @@ class PolicyFunctions(LossFunctions):
         self._loss = loss
         self._whole = functions_of(loss)
         self._chunked: ByPolicy | None = None
-        self.others = self._whole.others
 
     def other_state(self) -> tuple[Any, ...]:
         """See `LossFunctions.other_state`."""
@@ -190,10 +189,7 @@ class PolicyFunctions(LossFunctions):
     def run(self, what: str, carried: Carried, x: Any) -> Any:
         """See `LossFunctions.run`."""
         functions = self._whole if current().chunksize is None or what == "jacobian" else self._in_chunks(carried)
-        found = functions.run(what, carried, x)
-        # Each has a list of its own, and none or some is all that is asked of it here.
-        self.others = self._whole.others or ([] if self._chunked is None else self._chunked.others)
-        return found
+        return functions.run(what, carried, x)
 
     def _in_chunks(self, carried: Carried) -> LossFunctions:
         """Those that go through the data in chunks, if there are data with rows."""

@@ -247,16 +247,14 @@ class Objective:
                 # Loss, data and parameters as they are now.
                 self._carried = Carried(self._loss, self._data, self._params.bound)
             state = self._carried.state()
-            others = functions.other_state() if functions.others else ()
-            stamp = (x.tobytes(), policy, announced.version, state, others)
+            stamp = (x.tobytes(), policy, announced.version, state, functions.other_state())
             if self._kept[0] != stamp:
                 self._kept = (stamp, {})
             for what in asked:
                 if what not in self._kept[1]:
                     found = self._compute(x, what, autograd=policy.autograd)
                     # The first call of a loss finds out which other variables it reads.
-                    others = functions.other_state() if functions.others else ()
-                    self._kept = ((*stamp[:-1], others), {**self._kept[1], **found})
+                    self._kept = ((*stamp[:-1], functions.other_state()), {**self._kept[1], **found})
             results = [self._kept[1][what] for what in asked]
         return [result if type(result) is float else result.copy() for result in results]
 
