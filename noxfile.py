@@ -239,16 +239,11 @@ def checks(session: nox.Session) -> None:
     session.run("codespell")
     session.run("python", ".ci/generate.py", "--check")
     session.run("zizmor", "--offline", "--pedantic", ".github/workflows")
+    session.run("actionlint", *sorted(map(str, (ROOT / ".github" / "workflows").glob("*.yml"))))
+    session.run("shellcheck", ".ci/run")
     # The requirements are complete in the wheels alone.
     _wheels(session)
     session.run("python", ".ci/requirements.py", *map(str, sorted(_built().glob("*.whl"))))
-
-
-@nox.session
-def actionlint(session: nox.Session) -> None:
-    """Check the workflows with actionlint, whose program is fetched from GitHub."""
-    session.install(*_group("actionlint"))
-    session.run("actionlint", *sorted(map(str, (ROOT / ".github" / "workflows").glob("*.yml"))))
 
 
 @nox.session
