@@ -1,7 +1,8 @@
 """Runs the tests in this environment as one row of the matrix, once for each mode, and keeps what came of it.
 
 `python .ci/row.py NAME --mode default --mode eager -- ARGUMENTS OF PYTEST` leaves a file for each mode in
-`build/matrix`, which `.ci/summary.py` reads. Without arguments for pytest the run counts as whole.
+`build/matrix`, which `.ci/summary.py` reads. Without arguments for pytest the run counts as whole. `--core` makes the
+tests of zrun-core a part of the whole although TensorFlow is here.
 """
 
 from __future__ import annotations
@@ -23,12 +24,9 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "build" / "matrix"
 # What a result depends on; a result of other sources does not count.
 SOURCES = ("packages", "tests", "pyproject.toml")
-EVERYTHING = {
-    True: ["tests/core", "tests/tf", "tests/compat", "tests/integration", "tests/regressions"],
-    False: ["tests/core"],
-}
-# By name, so that the examples of the installed packages are run, not those of the checkout.
-INSTALLED = {True: ["zrun_core", "zrun_tf", "zrun_compat"], False: ["zrun_core"]}
+# The tests of a part, and its packages: by name, so that the examples of what is installed are run, not the checkout's.
+CORE = (["tests/core"], ["zrun_core"])
+OTHERS = (["tests/tf", "tests/compat", "tests/integration", "tests/regressions"], ["zrun_tf", "zrun_compat"])
 NO_TESTS = 5
 
 
@@ -73,7 +71,23 @@ def counted(report: Path) -> dict[str, Any]:
     return {"tests": len(ran) + len(skipped), "failed": failed, "skipped": skipped, "ran": ran}
 
 
-def run(name: str, mode: str, arguments: list[str]) -> bool:
+def everything(has_tensorflow: bool, core: bool) -> list[str]:
+    """The arguments for pytest of a whole run.
+
+    Args:
+        has_tensorflow: whether TensorFlow is here, without which zrun-core is all there is.
+        core: whether to test zrun-core although it is. Nothing of it looks at TensorFlow, and for each Python version
+            there is a row without.
+    """
+    parts = ([CORE] if core or not has_tensorflow else []) + ([OTHERS] if has_tensorflow else [])
+    return [
+        *(path for tests, _ in parts for path in tests),
+        "--pyargs",
+        *(name for _, names in parts for name in names),
+    ]
+
+
+def run(name: str, mode: str, arguments: list[str], core: bool) -> bool:
     """Run the tests in one mode, keep the result and say whether all passed."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     kept, report = RESULTS / f"{name}.{mode}.json", RESULTS / f"{name}.{mode}.xml"
@@ -81,8 +95,7 @@ def run(name: str, mode: str, arguments: list[str]) -> bool:
     kept.unlink(missing_ok=True)
     report.unlink(missing_ok=True)
     tensorflow = version("tensorflow", "tf_nightly")
-    has = tensorflow is not None
-    chosen = arguments or [*EVERYTHING[has], "--pyargs", *INSTALLED[has]]
+    chosen = arguments or everything(tensorflow is not None, core)
     source = fingerprint()
     begin = time.monotonic()
     command = [sys.executable, "-m", "pytest", f"--junitxml={report}", *chosen]
@@ -113,11 +126,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("row", help="the name of the row")
     parser.add_argument("--mode", action="append", required=True, help="a mode; may be given several times")
+    parser.add_argument("--core", action="store_true", help="test zrun-core although TensorFlow is here")
     # argparse would take options of pytest for its own.
     given = sys.argv[1:]
     end = given.index("--") if "--" in given else len(given)
     options = parser.parse_args(given[:end])
-    passed = [run(options.row, mode, given[end + 1 :]) for mode in options.mode]
+    passed = [run(options.row, mode, given[end + 1 :], options.core) for mode in options.mode]
     return 0 if all(passed) else 1
 
 

@@ -75,6 +75,27 @@ def test_what_the_corners_run_is_there(settings):
     assert [path for path in settings["corner-tests"] if not (ROOT / path).exists()] == []
 
 
+def test_rows_with_tensorflow_leave_out_nothing_that_no_other_row_runs(tools, settings):
+    everything = tools["row"]["everything"]
+    assert everything(False, False) == ["tests/core", "--pyargs", "zrun_core"]
+    with_core, without = everything(True, True), everything(True, False)
+    assert {path for path in with_core if "/" in path} == {
+        f"tests/{path.name}"
+        for path in (ROOT / "tests").iterdir()
+        if next(path.glob("test_*.py"), None) and path.name not in ("architecture", "benchmarks", "downstream")
+    }
+    assert {"zrun_core", "zrun_tf", "zrun_compat"} <= set(with_core)
+    assert set(with_core) - set(without) == {"tests/core", "zrun_core"}
+    rows = settings["rows"]
+    alone = {row["python"] for row in rows if "tensorflow" not in row}
+    assert {row["python"] for row in rows if "tensorflow" in row} <= alone
+    # Which is why they may be left out: they are the same with and without TensorFlow.
+    needs = re.compile(r"^\s*(import|from) (tensorflow|numpy|zrun_tf)", re.MULTILINE)
+    assert [
+        path for path in (ROOT / "tests/core").rglob("*.py") if needs.search(path.read_text(encoding="utf-8"))
+    ] == []
+
+
 def test_the_modes_are_those_that_the_tests_know(settings):
     text = (ROOT / "tests/conftest.py").read_text(encoding="utf-8")
     assert re.findall(r'^    "(\w+)": \{', text, flags=re.MULTILINE) == settings["modes"]
