@@ -10,7 +10,6 @@ import re
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
 
 import nox
 
@@ -18,7 +17,8 @@ ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT / ".ci"))
 
 # Found by the line above.
-from machine import can_have_tensorflow, chosen_tests, interpreter, stated_requirements  # noqa: E402
+from machine import chosen_tests, differing, interpreter, tensorflow_python  # noqa: E402
+from rows import install_options, requirements, run_arguments  # noqa: E402
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -37,24 +37,13 @@ PARALLEL = "--numprocesses=auto --dist=loadfile"
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2", "MPLBACKEND": "Agg"}
 
 
-def _tensorflow_python() -> str | None:
-    """The interpreter for sessions with TensorFlow: nox's own (None) if it can be, else another one found here."""
-    if can_have_tensorflow(TENSORFLOW_MINORS):
-        return None
-    return next(filter(None, (interpreter(f"3.{minor}") for minor in reversed(TENSORFLOW_MINORS))), None)
-
-
-TENSORFLOW_PYTHON = _tensorflow_python()
+TENSORFLOW_PYTHON, NO_TENSORFLOW = tensorflow_python(TENSORFLOW_MINORS)
 
 
 def _require_tensorflow_python(session: nox.Session) -> None:
     """Stop with one sentence where no interpreter on this machine can have TensorFlow."""
-    if TENSORFLOW_PYTHON is None and not can_have_tensorflow(TENSORFLOW_MINORS):
-        session.error(
-            f"TensorFlow needs CPython 3.{TENSORFLOW_MINORS[0]} to 3.{TENSORFLOW_MINORS[-1]}: "
-            f"this is {sys.implementation.name} {sys.version.split()[0]} and none of those was found on this machine; "
-            "install one and run the same command again."
-        )
+    if NO_TENSORFLOW is not None:
+        session.error(NO_TENSORFLOW)
 
 
 def _group(name: str) -> list[str]:
@@ -130,23 +119,6 @@ def coverage(session: nox.Session) -> None:
     session.run("python", "-m", "coverage", "report")
 
 
-def _row_packages(row: dict[str, Any]) -> list[str]:
-    """What a row of the matrix installs beside the wheels and the test tools."""
-    wanted = row.get("tensorflow")
-    if wanted is None:
-        return []
-    return ["tf-nightly" if wanted == "nightly" else f"tensorflow=={wanted}.*", f"numpy{row.get('numpy', '')}"]
-
-
-def _options(session: nox.Session) -> tuple[list[str], list[str]]:
-    """The modes that are asked for (none: all) and the arguments for pytest: those given, or those of the corners."""
-    modes = [argument.removeprefix("--mode=") for argument in session.posargs if argument.startswith("--mode=")]
-    others = [
-        argument for argument in session.posargs if not argument.startswith("--mode=") and argument != "--complete"
-    ]
-    return modes, (["-m", "not slow", *MATRIX["corner-tests"]] if others == ["corner"] else others)
-
-
 ROWS = {row["name"]: row for row in MATRIX["rows"]}
 FOUND = {version: interpreter(version) for version in sorted({row["python"] for row in ROWS.values()})}
 
@@ -168,30 +140,19 @@ def matrix(session: nox.Session, row: str | None) -> None:
     settings = ROWS[row]
     has = "tensorflow" in settings
     wanted = [*_wheels(session, EVERYTHING if has else ("zrun-core",)), *_group("test" if has else "core-test")]
-    options = [f"--reinstall-package={name}" for name in PACKAGES] if session.venv_backend == "uv" else []
-    if settings.get("lowest"):
-        # What a wheel asks for is not direct to uv, so it is named once more.
-        files = [nox.project.load_toml(ROOT / "packages" / name / "pyproject.toml") for name in PACKAGES]
-        wanted += [line for file in files for line in stated_requirements(file)]
-        options += ["--resolution=lowest-direct"]
-    if settings.get("tensorflow") == "nightly":
-        # A distribution of its own, in place of the one that the wheels ask for.
-        instead = Path(session.create_tmp()).resolve() / "instead.txt"
-        instead.write_text("tensorflow; python_version < '3'\n", encoding="utf-8")
-        options += [f"--override={instead}", "--prerelease=allow"]
-    if session.venv_backend != "uv":
+    options = install_options(settings, Path(session.create_tmp()).resolve())
+    if session.venv_backend == "uv":
+        options += [f"--reinstall-package={name}" for name in PACKAGES]
+    else:
         # pip takes an installed version for the wanted one.
         session.run_install("python", "-m", "pip", "uninstall", "--yes", "--quiet", *PACKAGES)
-    session.install(*options, *wanted, *_row_packages(settings))
-    modes, arguments = _options(session)
-    known = MATRIX["modes"] if has else ["default"]
-    chosen = [f"--mode={mode}" for mode in known if not modes or mode in modes]
-    # The oldest requirements may be zrun-core's, which the rows without TensorFlow have the newest of.
-    chosen += ["--core"] if settings.get("lowest") else []
+    stated = [nox.project.load_toml(ROOT / "packages" / name / "pyproject.toml") for name in PACKAGES]
+    session.install(*options, *wanted, *requirements(settings, stated))
     failing_is_fine = range(256) if "may-fail" in settings else (0,)
     # One seed, so that the processes agree on the names of tests that are made of sets.
     env = {**QUIET, "PYTEST_ADDOPTS": PARALLEL, "PYTHONHASHSEED": "0"}
-    session.run("python", ".ci/row.py", row, *chosen, "--", *arguments, env=env, success_codes=failing_is_fine)
+    arguments = run_arguments(settings, MATRIX, session.posargs)
+    session.run("python", ".ci/row.py", *arguments, env=env, success_codes=failing_is_fine)
 
 
 @nox.session
@@ -267,11 +228,9 @@ def generate(session: nox.Session) -> None:
 def changed(session: nox.Session) -> None:
     """Test what differs from the main branch, in the corners of the matrix that this machine has."""
     since = session.posargs[0] if session.posargs else "origin/main"
-    out = session.run("git", "diff", "--name-only", "--merge-base", since, external=True, silent=True, log=False)
-    new = ["git", "ls-files", "--others", "--exclude-standard"]
-    out = f"{out}{session.run(*new, external=True, silent=True, log=False)}"
-    chosen = chosen_tests(out.splitlines(), ROOT, MATRIX["corner-tests"])
-    session.log(f"{len(out.splitlines())} files differ from {since}; tests: {' '.join(chosen) or 'none'}")
+    paths = differing(since, ROOT)
+    chosen = chosen_tests(paths, ROOT, MATRIX["corner-tests"])
+    session.log(f"{len(paths)} files differ from {since}; tests: {' '.join(chosen) or 'none'}")
     for name, row in ROWS.items() if chosen else ():
         if row.get("corner") and FOUND[row["python"]]:
             session.notify(f"matrix({name})", ["-m", "not slow", *chosen])

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 import sysconfig
 from pathlib import Path
-from typing import Any
 
 # Where a change of a package is tested first; the other modules of zrun_tf have tests with their own name.
 DIRECTORIES = {
@@ -43,17 +43,41 @@ def interpreter(version: str) -> str | None:
     return str(found[0]) if found else None
 
 
-def stated_requirements(settings: dict[str, Any]) -> list[str]:
-    """All that the `pyproject.toml` of a package asks for of others, extras included.
+def tensorflow_python(minors: list[int]) -> tuple[str | None, str | None]:
+    """The interpreter for sessions with TensorFlow, and what to say where there is none.
 
     Args:
-        settings: what the file holds.
+        minors: the minor versions of Python 3 that TensorFlow has wheels for.
+
+    Returns:
+        None for the interpreter that runs this, else another one of this machine; and None, or one sentence where
+        neither can have TensorFlow.
     """
-    project = settings["project"]
-    added = settings["tool"]["hatch"].get("metadata", {}).get("hooks", {}).get("custom", {}).get("dependencies", [])
-    extras = project.get("optional-dependencies", {}).values()
-    lines = [*project.get("dependencies", []), *added, *(line for extra in extras for line in extra)]
-    return [line for line in lines if not line.startswith("zrun-")]
+    if can_have_tensorflow(minors):
+        return None, None
+    found = next(filter(None, (interpreter(f"3.{minor}") for minor in reversed(minors))), None)
+    if found:
+        return found, None
+    return None, (
+        f"TensorFlow needs CPython 3.{minors[0]} to 3.{minors[-1]}: this is {sys.implementation.name} "
+        f"{sys.version.split()[0]} and none of those was found on this machine; "
+        "install one and run the same command again."
+    )
+
+
+def differing(since: str, root: Path) -> list[str]:
+    """The files that differ from where a branch or commit was left, new ones included, relative to the checkout.
+
+    Args:
+        since: the branch or commit.
+        root: the checkout.
+    """
+    compare, new = ["diff", "--name-only", "--merge-base", since], ["ls-files", "--others", "--exclude-standard"]
+    said = [
+        subprocess.run(["git", *options], cwd=root, check=True, capture_output=True, text=True).stdout
+        for options in (compare, new)
+    ]
+    return "".join(said).splitlines()
 
 
 def chosen_tests(paths: list[str], root: Path, corner: list[str]) -> list[str]:

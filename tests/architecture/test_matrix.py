@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TOOLS = ("fragment", "generate", "machine", "row", "summary")
+TOOLS = ("fragment", "generate", "machine", "row", "rows", "summary")
 REQUIRED = [("3.10", "2.16", "1.26"), ("3.11", "2.17", "1.26"), ("3.12", "2.18", "2.0"), ("3.12", "2.19", None)]
 REQUIRED += [("3.13", "2.20", None), ("3.13", "2.21", None), *((f"3.{minor}", None, None) for minor in range(10, 15))]
 
@@ -197,7 +197,42 @@ def test_the_lowest_row_names_every_requirement_of_the_packages(tools):
         "project": {"dependencies": ["a>=1"], "optional-dependencies": {"x": ["zrun-tf[y]", "b>=2"], "y": ["c>=3"]}},
         "tool": {"hatch": {"metadata": {"hooks": {"custom": {"dependencies": ["d>=4"]}}}}},
     }
-    assert tools["machine"]["stated_requirements"](settings) == ["a>=1", "d>=4", "b>=2", "c>=3"]
+    assert tools["rows"]["stated_requirements"](settings) == ["a>=1", "d>=4", "b>=2", "c>=3"]
+    row = {"tensorflow": "2.16", "numpy": "==1.26.*"}
+    direct = ["tensorflow==2.16.*", "numpy==1.26.*"]
+    assert tools["rows"]["requirements"](row, [settings]) == direct
+    assert tools["rows"]["requirements"](row | {"lowest": True}, [settings]) == [
+        "a>=1",
+        "d>=4",
+        "b>=2",
+        "c>=3",
+        *direct,
+    ]
+
+
+def test_a_nightly_build_takes_the_place_of_tensorflow(tools, tmp_path):
+    rows = tools["rows"]
+    assert rows["requirements"]({"tensorflow": "nightly"}, []) == ["tf-nightly", "numpy"]
+    assert rows["install_options"]({"tensorflow": "2.21"}, tmp_path) == []
+    override, prerelease = rows["install_options"]({"tensorflow": "nightly"}, tmp_path)
+    assert prerelease == "--prerelease=allow"
+    # uv puts what stands there in place of every requirement of tensorflow: none on any Python of today.
+    assert Path(override.removeprefix("--override=")).read_text(encoding="utf-8").startswith("tensorflow; ")
+
+
+@pytest.mark.parametrize(
+    ("row", "given", "run"),
+    [
+        ({"tensorflow": "2.18"}, [], ["--mode=default", "--mode=eager", "--"]),
+        ({"tensorflow": "2.18"}, ["--mode=eager", "-k", "x"], ["--mode=eager", "--", "-k", "x"]),
+        ({"tensorflow": "2.18"}, ["corner", "--mode=default"], ["--mode=default", "--", "-m", "not slow", "tests/x"]),
+        ({"tensorflow": "2.16", "lowest": True}, ["--complete"], ["--mode=default", "--mode=eager", "--core", "--"]),
+        ({}, [], ["--mode=default", "--"]),
+    ],
+)
+def test_a_row_runs_what_it_is_asked_for(row, given, run, tools):
+    matrix = {"modes": ["default", "eager"], "corner-tests": ["tests/x"]}
+    assert tools["rows"]["run_arguments"]({"name": "one", **row}, matrix, given) == ["one", *run]
 
 
 @pytest.mark.parametrize(
