@@ -81,6 +81,7 @@ def table(rows: list[Row]) -> str:
         numpy = (row.get("numpy") or "newest").removeprefix("==").removesuffix(".*") if tensorflow else "none"
         notes = ["zrun-core alone"] if not tensorflow else []
         notes += ["every direct requirement as old as is allowed"] if row.get("lowest") else []
+        notes += [f"with `{wanted}`" for wanted in row.get("with", [])]
         notes += [f"may fail: {row['may-fail']}"] if "may-fail" in row else []
         cells = [row["name"], row["python"], tensorflow or "none", numpy, "; ".join(notes)]
         lines.append(f"| {' | '.join(cells)} |")

@@ -39,7 +39,7 @@ def requirements(row: Row, packages: list[dict[str, Any]]) -> list[str]:
     wanted = row.get("tensorflow")
     if wanted is not None:
         found += [NIGHTLY if wanted == "nightly" else f"tensorflow=={wanted}.*", f"numpy{row.get('numpy', '')}"]
-    return found
+    return [*found, *row.get("with", [])]
 
 
 def install_options(row: Row, scratch: Path) -> list[str]:

@@ -201,6 +201,7 @@ def test_the_lowest_row_names_every_requirement_of_the_packages(tools):
     row = {"tensorflow": "2.16", "numpy": "==1.26.*"}
     direct = ["tensorflow==2.16.*", "numpy==1.26.*"]
     assert tools["rows"]["requirements"](row, [settings]) == direct
+    assert tools["rows"]["requirements"](row | {"with": ["e<5"]}, [settings]) == [*direct, "e<5"]
     assert tools["rows"]["requirements"](row | {"lowest": True}, [settings]) == [
         "a>=1",
         "d>=4",
