@@ -1,13 +1,15 @@
-"""Prints what importing zrun_core takes in this environment, and fails where that is more than is promised."""
+"""Fails where this environment has what zrun-core does without, or importing it takes more than is promised."""
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import subprocess
 import sys
 
 LIMIT_MS = 50.0
 ENOUGH, MOST = 7, 40
+ABSENT = ("tensorflow", "numpy", "zrun_tf")
 USED = "import time; t = time.perf_counter(); from zrun_core import run; print(1000 * (time.perf_counter() - t))"
 
 
@@ -22,7 +24,11 @@ def imported() -> float:
 
 
 def main() -> int:
-    """Measure until the figures say something; the value is the exit status."""
+    """Look for what is to be absent and measure until the figures say something; the value is the exit status."""
+    found = [name for name in ABSENT if importlib.util.find_spec(name) is not None]
+    if found:
+        raise SystemExit(f"This environment was to have none of {', '.join(ABSENT)}, but it has {', '.join(found)}.")
+    sys.stdout.write(f"Absent from this environment: {', '.join(ABSENT)}\n")
     times: list[float] = []
     # A busy machine only ever adds to a figure, so there are more tries while the best is over the limit.
     while len(times) < ENOUGH or (min(times) > LIMIT_MS and len(times) < MOST):
