@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT / ".ci"))
 
 # Found by the line above.
-from machine import chosen_tests, differing, interpreter, tensorflow_python  # noqa: E402
+from machine import chosen_tests, differing, interpreter, modes_of, tensorflow_python  # noqa: E402
 from rows import install_options, requirements, run_arguments  # noqa: E402
 
 nox.needs_version = ">=2025.2.9"
@@ -228,12 +228,12 @@ def changed(session: nox.Session) -> None:
     session.log(f"{len(paths)} files differ from {since}; tests: {' '.join(chosen) or 'none'}")
     for name, row in ROWS.items() if chosen else ():
         if row.get("corner") and FOUND[row["python"]]:
-            session.notify(f"matrix({name})", ["-m", "not slow", *chosen])
+            session.notify(f"matrix({name})", [*modes_of(chosen, ROOT), "-m", "not slow", *chosen])
 
 
 @nox.session(python=TENSORFLOW_PYTHON)
 def wheels(session: nox.Session) -> None:
-    """Build the sdists and wheels into dist/ twice, compare and check them, and import them where nothing else is."""
+    """Build the sdists and wheels into dist/ twice, compare them, also with the tested wheels, and check them."""
     session.install(*_group("build"))
     scratch = Path(session.create_tmp()).resolve()
     for folder in (ROOT / "dist", scratch / "again", scratch / "later"):
@@ -244,7 +244,9 @@ def wheels(session: nox.Session) -> None:
     made = sorted(map(str, (ROOT / "dist").iterdir()))
     session.run("twine", "check", "--strict", *made)
     session.run("check-wheel-contents", *(path for path in made if path.endswith(".whl")))
-    session.run("python", ".ci/wheels.py", "dist", str(scratch / "again"), "--later", str(scratch / "later"))
+    _wheels(session)
+    folders = [str(scratch / "again"), f"--tested={_built()}", f"--later={scratch / 'later'}"]
+    session.run("python", ".ci/wheels.py", "dist", *folders)
 
 
 @nox.session(python=TENSORFLOW_PYTHON)

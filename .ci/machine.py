@@ -15,6 +15,8 @@ DIRECTORIES = {
     "packages/zrun-compat/": ("tests/compat",),
     "packages/zrun-tf/src/zrun_tf/cli/": ("tests/integration",),
 }
+# Tests of the checkout, which are the same with all versions: `nox -s tests` runs the first.
+OF_THE_CHECKOUT = ("tests/architecture/", "tests/benchmarks/", "tests/downstream/", "tests/typed/")
 
 
 def can_have_tensorflow(minors: list[int]) -> bool:
@@ -94,6 +96,8 @@ def chosen_tests(paths: list[str], root: Path, corner: list[str]) -> list[str]:
     """
     chosen: set[str] = set()
     for path in paths:
+        if path.startswith(OF_THE_CHECKOUT):
+            continue
         if path.startswith("tests/"):
             inside = Path(path)
             # A helper, data or fixtures: all tests beside it.
@@ -112,3 +116,15 @@ def chosen_tests(paths: list[str], root: Path, corner: list[str]) -> list[str]:
             stem = Path(parts[0]).stem.strip("_").partition("_")[0]
             chosen.update(one.relative_to(root).as_posix() for one in (root / "tests" / "tf").glob(f"test_{stem}*.py"))
     return sorted(one for one in chosen if not any(one.startswith(f"{other}/") for other in chosen))
+
+
+def modes_of(chosen: list[str], root: Path) -> list[str]:
+    """The options for the modes of the matrix that some tests are in: none, which stands for all, or the default.
+
+    Args:
+        chosen: files and folders, relative to the checkout.
+        root: the checkout.
+    """
+    given = [root / one for one in chosen]
+    files = [path for one in given for path in (one.rglob("test_*.py") if one.is_dir() else [one])]
+    return [] if any("any_policy" in path.read_text(encoding="utf-8") for path in files) else ["--mode=default"]

@@ -1,7 +1,8 @@
 """Checks what is to be published: the sdists and wheels of two builds in two folders.
 
-`python .ci/wheels.py FOLDER AGAIN` compares the two builds byte by byte and looks into each file; `--later FOLDER` adds
-that an installer refuses a package beside another one that is one minor version newer.
+`python .ci/wheels.py FOLDER AGAIN` compares the two builds byte by byte and looks into each file; `--tested FOLDER`
+compares the wheels that the tests install as well, and `--later FOLDER` has an installer refuse a package beside
+another one that is one minor version newer.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ def in_tree(package: str) -> set[str]:
     return {path.removeprefix(f"{source}/") for path in listed.stdout.split("\0") if path}
 
 
-def differences(first: Path, second: Path) -> list[str]:
-    """What two builds do not have in common."""
-    names = sorted({path.name for folder in (first, second) for path in folder.iterdir()})
+def differences(first: Path, second: Path, pattern: str = "*") -> list[str]:
+    """What two builds do not have in common, of the files whose name matches a pattern."""
+    names = sorted({path.name for folder in (first, second) for path in folder.glob(pattern)})
     return [
         f"{name} is not the same in two builds of the same sources"
         for name in names
@@ -118,9 +119,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="where a build is")
     parser.add_argument("again", type=Path, help="where another build of the same sources is")
+    parser.add_argument("--tested", type=Path, metavar="FOLDER", help="where the wheels are that the tests install")
     parser.add_argument("--later", type=Path, metavar="FOLDER", help="where to build the next minor version")
     options = parser.parse_args()
     found = differences(options.folder, options.again)
+    if options.tested is not None:
+        found += differences(options.folder, options.tested, "*.whl")
     for package in PACKAGES:
         found += faults(package, options.folder)
     if options.later is not None:

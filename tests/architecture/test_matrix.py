@@ -243,6 +243,7 @@ def test_a_row_runs_what_it_is_asked_for(row, given, run, tools):
         (["tests/tf/test_jit.py", "tests/tf/gone.py"], ["tests/tf"]),
         (["tests/core/test_cache.py"], ["tests/core/test_cache.py"]),
         (["tests/conftest.py"], ["tests/regressions"]),
+        (["tests/architecture/test_matrix.py", "tests/typed/function.py"], []),
         (["packages/zrun-core/src/zrun_core/_cache.py"], ["tests/core", "tests/regressions"]),
         (["packages/zrun-compat/src/zrun_compat/_run.py"], ["tests/compat", "tests/regressions"]),
         (["packages/zrun-tf/src/zrun_tf/_xla.py"], ["tests/regressions"]),
@@ -251,6 +252,13 @@ def test_a_row_runs_what_it_is_asked_for(row, given, run, tools):
 )
 def test_a_change_chooses_its_tests(paths, chosen, tools):
     assert tools["machine"]["chosen_tests"](paths, ROOT, ["tests/regressions"]) == chosen
+
+
+def test_modes_that_no_test_is_in_are_left_out(tools):
+    modes_of = tools["machine"]["modes_of"]
+    assert modes_of(["tests/core", "tests/tf/test_jit.py"], ROOT) == ["--mode=default"]
+    assert modes_of(["tests/core", "tests/tf/test_evaluate.py"], ROOT) == []
+    assert modes_of(["tests/tf"], ROOT) == []
 
 
 @pytest.mark.parametrize(
