@@ -43,3 +43,23 @@ def test_each_package_carries_the_licence(package):
 def test_the_build_hooks_are_the_same():
     # An sdist must hold its own hook, so the file exists twice.
     assert len({path.read_bytes() for path in ROOT.glob("packages/*/hatch_build.py")}) == 1
+
+
+def test_what_depends_on_versions_is_in_one_module_of_each_package():
+    # Comparing is what is looked for, with what others have; printing a version is not.
+    asks = re.compile(
+        r"\bversion_info\b|\b(has|get)attr\((sys|sys\.flags|typing|np|tf),"
+        r"|\b(np|tf|numpy|tensorflow)\.(__version__|version\.\w+) *[<>=!]="
+    )
+    own = {path for path in MODULES if path.name == "_compat.py"}
+    assert {path.parent.name for path in own} == {"zrun_core", "zrun_tf", "zrun_compat"}
+    assert {path for path in MODULES if asks.search(path.read_text(encoding="utf-8"))} <= own
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
+def test_every_difference_of_versions_says_when_it_ends(package):
+    (path,) = package.rglob("_compat.py")
+    text = path.read_text(encoding="utf-8")
+    differences = re.findall(r"\bif (?:sys|hasattr\()|\bgetattr\(sys|^[A-Z]+ = frozenset", text, flags=re.MULTILINE)
+    assert differences
+    assert len(re.findall(r"[Uu]ntil \w+ [\d.]+ is dropped", text)) >= len(differences)

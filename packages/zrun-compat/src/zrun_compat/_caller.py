@@ -12,17 +12,13 @@ import sys
 from opcode import opname
 from typing import TYPE_CHECKING
 
+from zrun_compat._compat import DISCARDING, ENTERING
+
 if TYPE_CHECKING:
     from types import FrameType
 
 # An ExitStack enters a block for somebody else, whose line is the one to show.
 _SKIPPED = (__file__.rpartition("_caller")[0], contextlib.__file__)
-
-# A statement ends in POP_TOP; the others are how an interactive session shows the value of one.
-_DISCARDING = frozenset({"POP_TOP", "PRINT_EXPR", "CALL_INTRINSIC_1"})
-
-# Python 3.10, and later ones.
-_ENTERING = frozenset({"SETUP_WITH", "BEFORE_WITH"})
 
 
 def caller() -> FrameType:
@@ -40,12 +36,12 @@ def reads_by_dot(frame: FrameType) -> bool:
 
 def enters_result(frame: FrameType) -> bool:
     """Whether the frame is at a call that stands in a `with` statement."""
-    return _next(frame) in _ENTERING
+    return _next(frame) in ENTERING
 
 
 def discards_result(frame: FrameType) -> bool:
     """Whether the frame is at a call whose result nobody will hold."""
-    return _next(frame) in _DISCARDING
+    return _next(frame) in DISCARDING
 
 
 def _next(frame: FrameType) -> str:

@@ -13,6 +13,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from zrun_core._compat import SAFE_PATH
+
 if TYPE_CHECKING:
     from types import CodeType
 
@@ -143,8 +145,7 @@ def _not_none(code: T | None, name: str) -> T:
 
 def _set_first_path(folder: str, *, always: bool = False) -> None:
     """Put the program's folder where that of the `zrun` command is, unless Python runs in safe-path mode."""
-    # Python 3.10 has no such mode.
-    if getattr(sys.flags, "safe_path", False):
+    if SAFE_PATH:
         if always:
             sys.path.insert(0, folder)
     else:
