@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,18 @@ def results(folder: Path, source: str) -> dict[tuple[str, str], Entry]:
     """The results of these sources, by row and mode."""
     kept = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("**/*.*.json"))]
     return {(one["row"], one["mode"]): one for one in kept if one["source"] == source}
+
+
+def chosen(arguments: list[str], corner: list[str]) -> str:
+    """What was run of a row, in a few words.
+
+    Args:
+        arguments: those of pytest.
+        corner: the tests of the corners.
+    """
+    if {"not slow", *corner} <= set(arguments):
+        return "the tests of the corners"
+    return f"chosen: `{textwrap.shorten(' '.join(arguments), 60, placeholder=' …')}`"
 
 
 def entries(settings: Entry, found: dict[tuple[str, str], Entry], missing: list[str]) -> list[Entry]:
@@ -55,7 +68,7 @@ def entries(settings: Entry, found: dict[tuple[str, str], Entry], missing: list[
             else:
                 entry |= {name: result[name] for name in TAKEN}
                 entry |= {"failures": len(result["failed"]), "skips": len(result["skipped"])}
-                notes = [f"chosen: `{' '.join(result['arguments'])}`"] if result["arguments"] else []
+                notes = [chosen(result["arguments"], settings.get("corner-tests", []))] if result["arguments"] else []
                 notes += [f"pytest ended with {result['status']}"] if result["status"] not in (0, 1) else []
                 entry["note"] = "; ".join(notes)
             made.append(entry)

@@ -163,6 +163,15 @@ def test_a_test_that_is_skipped_in_every_row_is_found(tools, results):
     assert always(found) is None
 
 
+def test_what_was_chosen_is_told_in_few_words(tools, results):
+    said = tools["summary"]["chosen"]
+    assert said(["-m", "not slow", "tests/a", "tests/b"], ["tests/a", "tests/b"]) == "the tests of the corners"
+    assert said(["tests/a", "-k", "x"], ["tests/a", "tests/b"]) == "chosen: `tests/a -k x`"
+    assert len(said(["tests/a"] * 50, ["tests/a", "tests/b"])) < 80
+    made, _ = results(ROWS, ["default"], {"row": "one", "mode": "default", "arguments": ["tests/a"]})
+    assert made[0]["note"] == "chosen: `tests/a`"
+
+
 def test_a_report_of_pytest_is_counted(tools, tmp_path):
     (tmp_path / "test_all.py").write_text(
         "import pytest\n"
