@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import importlib.metadata
+import importlib.util
 import json
 import os
 import platform
@@ -39,6 +40,12 @@ def fingerprint() -> str:
         if path.is_file():
             digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
+
+
+def from_the_checkout(*names: str) -> list[str]:
+    """Those of several packages that an import would take from the checkout, whose wheels are to be tested."""
+    specs = {name: importlib.util.find_spec(name) for name in names}
+    return [name for name, spec in specs.items() if spec and (ROOT / "packages") in Path(spec.origin or "/").parents]
 
 
 def version(*names: str) -> str | None:
@@ -131,6 +138,9 @@ def main() -> int:
     given = sys.argv[1:]
     end = given.index("--") if "--" in given else len(given)
     options = parser.parse_args(given[:end])
+    found = from_the_checkout(*CORE[1], *OTHERS[1])
+    if found:
+        raise SystemExit(f"{', '.join(found)} would be imported from the checkout: install the wheels, as nox does.")
     passed = [run(options.row, mode, given[end + 1 :], options.core) for mode in options.mode]
     return 0 if all(passed) else 1
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import zrun_core
+
 ROOT = Path(__file__).parents[2]
 TOOLS = ("fragment", "generate", "machine", "row", "rows", "summary")
 REQUIRED = [("3.10", "2.16", "1.26"), ("3.11", "2.17", "1.26"), ("3.12", "2.18", "2.0"), ("3.12", "2.19", None)]
@@ -170,6 +172,11 @@ def test_what_was_chosen_is_told_in_few_words(tools, results):
     assert len(said(["tests/a"] * 50, ["tests/a", "tests/b"])) < 80
     made, _ = results(ROWS, ["default"], {"row": "one", "mode": "default", "arguments": ["tests/a"]})
     assert made[0]["note"] == "chosen: `tests/a`"
+
+
+def test_a_row_is_not_run_with_the_checkout(tools):
+    editable = Path(zrun_core.__file__).is_relative_to(ROOT / "packages")
+    assert tools["row"]["from_the_checkout"]("json", "zrun_core", "absent") == (["zrun_core"] if editable else [])
 
 
 def test_a_report_of_pytest_is_counted(tools, tmp_path):
