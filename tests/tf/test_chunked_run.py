@@ -298,10 +298,12 @@ def test_without_tqdm_there_is_no_bar(monkeypatch):
 @pytest.mark.parametrize("jit", [True, False])
 @pytest.mark.parametrize("workers", [1, 2, 7])
 def test_pieces_are_a_few_calls_for_each_worker(jit, workers):
-    for n_rows in (1, 100, 4096, 10_000, 1_000_000, 10**9, None):
+    for n_rows in (1, 100, 4096, 10_000, 1_000_000, 5_000_000, 10**7, 10**9, None):
         plan = plan_of(n_rows, 8, "auto", workers=workers, graph=True, jit=jit, sums=True)
         assert plan.block is None
-        assert 1 <= plan.size <= 262_144
+        assert 1 <= plan.size <= 1_048_576
+        if plan.size > 262_144:
+            assert n_rows >= 4 * workers * plan.size
         if n_rows is not None and n_rows > 4096 * workers * 2:
             assert plan.size * workers < n_rows * 1.1
     assert plan_of(10**9, 8, 1000, workers=workers, graph=True, jit=jit, sums=True).block == 1000

@@ -12,9 +12,11 @@ from ._chunked_tuner import COMPILED
 if TYPE_CHECKING:
     from zrun_core._policy import Chunksize
 
-# A call of a graph costs a fraction of a millisecond; this many rows take several.
-_CALL_ROWS: Final = 262_144
+# A call of a graph costs a fraction of a millisecond; this many rows take several. Where there are so many that each
+# thread makes some calls all the same, these are larger: of a few sizes only, since XLA compiles for each.
+_CALL_ROWS: Final = (262_144, 524_288, 1_048_576)
 _CALL_BYTES: Final = 16 * 2**20
+_CALLS_EACH: Final = 4
 
 # In XLA's code, sums within a block are plain loops: what they lose to rounding stays below 1e-12 up to this many rows.
 MOST_COMPILED: Final = COMPILED[2]
@@ -88,7 +90,7 @@ def plan_of(
     block = None if chunksize == "auto" else chunksize
     if jit and block is not None and block > MOST_COMPILED:
         block = -(-block // -(-block // MOST_COMPILED))
-    most = max(COMPILED[1], min(_CALL_ROWS, _CALL_BYTES // (row_bytes or 8)))
+    most = max(COMPILED[1], min(_call_rows(n_rows, workers), _CALL_BYTES // (row_bytes or 8)))
     few = False
     if n_rows is not None and n_rows <= workers * most:
         few = True
@@ -98,6 +100,12 @@ def plan_of(
     if block is None:
         return Plan(-(-most // _STEP) * _STEP, None, not few)
     return Plan(max(1, -(-most // block)) * block, block, not few)
+
+
+def _call_rows(n_rows: int | None, workers: int) -> int:
+    """Rows of one call, such that no thread is left with a long one while the others have nothing to do."""
+    each = (n_rows or 0) // (workers * _CALLS_EACH)
+    return max((rows for rows in _CALL_ROWS if rows <= each), default=_CALL_ROWS[0])
 
 
 def may_be_alone(n_rows: int, row_bytes: int | None) -> bool:
