@@ -26,7 +26,7 @@ _SOME_ROWS: Final = 1_048_576
 FEW_ROWS: Final = 131_072
 
 # Rows of a block where TensorFlow itself spreads a block over threads, with XLA and without.
-_ALONE: Final = (40_000, 262_144)
+_ALONE: Final = (131_072, 262_144)
 
 _MAP_ROWS: Final = 65_536
 
