@@ -219,7 +219,7 @@ def test_an_empty_record_has_a_page_and_a_trace(tmp_path, capsys):
     assert timeline(summary) == ""
     write_trace(Record(), str(tmp_path / "trace.json"))
     print_summary(summary, html=None, trace=None)
-    assert "No function of zrun was called." in capsys.readouterr().err
+    assert "No call of a zrun function came to an end" in capsys.readouterr().err
 
 
 def test_a_watcher_that_does_not_read_holds_nobody_up(monkeypatch):

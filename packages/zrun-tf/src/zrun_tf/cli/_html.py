@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._svg import first_moment, timeline
-from ._text import Fact, facts
+from ._text import NOTHING, Fact, facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -102,7 +102,7 @@ def _picture(summary: Summary) -> str:
     start = first_moment(summary)
     picture = timeline(summary, start)
     if not picture:
-        return '<p class="muted">No function of zrun was called.</p>'
+        return f'<p class="muted">{NOTHING}</p>'
     legend = "".join(f'<span><i style="background: var(--{name})"></i>{escape(text)}</span>' for name, text in _LEGEND)
     note = f"<span>It begins at {start:.3g} s; before that, zrun had nothing to do.</span>" if start else ""
     return f'<h2>Timeline</h2><p class="legend">{legend}{note}</p><div class="scroll">{picture}</div>'
@@ -129,7 +129,7 @@ def _table(name: str, caption: str, heads: Sequence[str], rows: Iterable[Sequenc
         + "</tr>"
         for row in shown
     )
-    note = f"<caption>{escape(caption)}{escape(more)}</caption>" if caption or more else ""
+    note = f"<caption><span>{escape(caption)}{escape(more)}</span></caption>" if caption or more else ""
     return (
         f'<h2>{escape(name)}</h2><div class="scroll"><table class="sortable" id="{name.lower()}">{note}'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"

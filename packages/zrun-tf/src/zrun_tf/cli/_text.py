@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _MOST_ROWS = 12
 _MOST_FINDINGS = 5
 _WIDTH = 100
+NOTHING = "No call of a zrun function came to an end: there was none, or each raised an error."
 _ALWAYS = ("time", "traces")
 
 
@@ -103,7 +104,7 @@ def _print(summary: Summary, console: Console) -> None:
     if len(summary.findings) > _MOST_FINDINGS:
         console.print(Text(f"! and {len(summary.findings) - _MOST_FINDINGS} more of the kind", "yellow"))
     if not summary.functions:
-        console.print(Text("No function of zrun was called.", "dim"))
+        console.print(Text(NOTHING, "dim"))
 
 
 def _functions(summary: Summary) -> Table:
