@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -52,31 +52,27 @@ def _output(context: click.Context, option: click.Parameter, path: Path | None) 
     return path
 
 
+# Name of the option, which is also that of the variable it sets; its value; its help.
+_POLICY: Final = (
+    ("graph", "POLICY", "true, false, auto, or kinds such as 'loss=true,model=false'."),
+    ("autograd", "BOOL", "true for automatic, false for numerical derivatives."),
+    ("cpus", "N", "Use at most N CPUs: threads of TensorFlow and of NumPy, and leases."),
+    ("chunksize", "ROWS", "Rows evaluated at once, auto, or none for everything in one piece."),
+)
+
+
+def _policy_options(command: Callable[..., None]) -> Callable[..., None]:
+    for name, metavar, text in reversed(_POLICY):
+        variable = f"ZRUN_{name.upper()}"
+        option = click.option(
+            f"--{name}", callback=_variable(variable), metavar=metavar, help=f"{text} Sets {variable}."
+        )
+        command = option(command)
+    return command
+
+
 @click.command(context_settings={"allow_interspersed_args": False, "ignore_unknown_options": False})
-@click.option(
-    "--graph",
-    callback=_variable("ZRUN_GRAPH"),
-    metavar="POLICY",
-    help="true, false, auto, or kinds such as 'loss=true,model=false'. Sets ZRUN_GRAPH.",
-)
-@click.option(
-    "--autograd",
-    callback=_variable("ZRUN_AUTOGRAD"),
-    metavar="BOOL",
-    help="true for automatic, false for numerical derivatives. Sets ZRUN_AUTOGRAD.",
-)
-@click.option(
-    "--cpus",
-    callback=_variable("ZRUN_CPUS"),
-    metavar="N",
-    help="Use at most N CPUs: threads of TensorFlow and of NumPy, and leases. Sets ZRUN_CPUS.",
-)
-@click.option(
-    "--chunksize",
-    callback=_variable("ZRUN_CHUNKSIZE"),
-    metavar="ROWS",
-    help="Rows evaluated at once, auto, or none for everything in one piece. Sets ZRUN_CHUNKSIZE.",
-)
+@_policy_options
 @click.option(
     "--report",
     type=click.Path(path_type=Path),
@@ -100,15 +96,12 @@ def _output(context: click.Context, option: click.Parameter, path: Path | None) 
 def run(
     program: str,
     arguments: tuple[str, ...],
-    graph: str | None,
-    autograd: str | None,
-    cpus: str | None,
-    chunksize: str | None,
     report: Path | None,
     trace: Path | None,
     zfit: bool,
     quiet: bool,
     is_module: bool,
+    **policy: str | None,
 ) -> None:
     """Run a Python program under a policy, and report what zrun did in it.
 
@@ -133,10 +126,10 @@ def run(
         raise click.UsageError(str(error)) from None
     if zfit:
         _put_under_zfit()
-    given = {"--graph": graph, "--autograd": autograd, "--cpus": cpus, "--chunksize": chunksize}
-    options = {name: text for name, text in given.items() if text is not None}
-    environment = {f"ZRUN_{name.removeprefix('--').upper()}": text for name, text in options.items()}
-    environment |= _thread_environment(cpus)
+    given = {name: text for name, text in policy.items() if text is not None}
+    options = {f"--{name}": text for name, text in given.items()}
+    environment = {f"ZRUN_{name.upper()}": text for name, text in given.items()}
+    environment |= _thread_environment(given.get("cpus"))
     reports = Reports(
         html=None if report is None else str(report),
         trace=None if trace is None else str(trace),
