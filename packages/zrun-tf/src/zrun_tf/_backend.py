@@ -16,8 +16,8 @@ from ._constants import constants_of
 from ._dispatch import executable
 from ._evaluate import evaluate
 from ._floats import FloatInput
-from ._graph import Traced, to_input
-from ._leaves import COMPOSITES, Rows
+from ._graph import Traced, placeholder
+from ._leaves import COMPOSITES
 from ._release import Release, give_back
 from ._shadow import calls_python, exchange, tracing
 
@@ -85,7 +85,7 @@ class TensorFlowBackend:
         try:
             with tracing() as asked:
                 asked.compiled = bool(build.jit)
-                concrete = function.get_concrete_function(*map(_spec, build.leaves))
+                concrete = function.get_concrete_function(*map(placeholder, build.leaves))
         except tf.errors.OperatorNotAllowedInGraphError as error:
             note_missing_conversion(error, build.body)
             raise
@@ -165,15 +165,6 @@ class _Place(NamedTuple):
     def __str__(self) -> str:
         where = "across replicas" if self.replica is None else f"replica {self.replica}"
         return f"{self.strategy} at {self.identity:#x}, {where}"
-
-
-def _spec(leaf: Any) -> Any:
-    """What the placeholder of a leaf looks like."""
-    if isinstance(leaf, tf.Variable):
-        return leaf
-    if isinstance(leaf, Rows):
-        return tf.TensorSpec([None, *leaf.tensor.shape[1:]], leaf.tensor.dtype)
-    return tf.type_spec_from_value(to_input(leaf))
 
 
 def _take_result_apart(result: Any, name: str) -> tuple[Any, list[Any]]:

@@ -24,8 +24,8 @@ from ._chunked_piece import Notes, notes
 from ._chunked_tuner import Sharing, Tuner
 from ._dispatch import executable
 from ._function import Function
-from ._graph import Traced, to_input
-from ._leaves import ChunkRows, Rows
+from ._graph import Traced, placeholder, to_input
+from ._leaves import ChunkRows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -102,7 +102,7 @@ class ChunkGraph:
         self.tuner = Tuner(jit)
         self.calls = 0
         self._is_row = [isinstance(leaf, ChunkRows) for leaf in leaves]
-        self._specs = [_spec(leaf) for leaf in leaves]
+        self._specs = [placeholder(leaf) for leaf in leaves]
         self._lock = RLock()
         self._loose: Any = None
         self._compiled: dict[tuple[int, int], Any] = {}
@@ -246,14 +246,6 @@ class ChunkRun:
     def once(self, rows: Sequence[tf.Tensor]) -> list[Any]:
         """The results of the piece for these rows, as one block."""
         return self.graph.plain(self._with(rows))
-
-
-def _spec(leaf: Any) -> Any:
-    if isinstance(leaf, tf.Variable):
-        return leaf
-    if isinstance(leaf, Rows):
-        return tf.TensorSpec([None, *leaf.tensor.shape[1:]], leaf.tensor.dtype)
-    return tf.type_spec_from_value(to_input(leaf))
 
 
 def _ready(leaf: Any) -> Any:

@@ -194,6 +194,15 @@ def to_input(leaf: Any) -> Any:
     return leaf.tensor if isinstance(leaf, Rows) else leaf
 
 
+def placeholder(leaf: Any) -> Any:
+    """What the placeholder of a leaf looks like."""
+    if isinstance(leaf, tf.Variable):
+        return leaf
+    if isinstance(leaf, Rows):
+        return tf.TensorSpec([None, *leaf.tensor.shape[1:]], leaf.tensor.dtype)
+    return tf.type_spec_from_value(to_input(leaf))
+
+
 def put_together(result: Key) -> Callable[[Sequence[Any]], Any]:
     """The function that makes the result of a call from the tensors that its graph returned.
 
