@@ -14,13 +14,18 @@ import pytest
 
 OUT = Path(__file__).parents[2] / "build" / "bench"
 ROWS = pytest.StashKey[list]()
+NOTES = pytest.StashKey[list]()
 
 
 class Comparison:
     """Times several ways to do one thing, in turn, so that a machine that slows down slows all of them."""
 
-    def __init__(self, rows):
-        self._rows = rows
+    def __init__(self, rows, notes):
+        self._rows, self._notes = rows, notes
+
+    def note(self, text):
+        """Have a sentence under the table."""
+        self._notes.append(text)
 
     def __call__(self, work, ours, peers, *, number=2000, rounds=25, errors=None):
         """Time `ours` and each of `peers` (name -> callable); returns the ratio ours / peer by name.
@@ -34,7 +39,14 @@ class Comparison:
         for _ in range(rounds):
             for name, way in ways.items():
                 times[name].append(_seconds(way, number))
-        medians = {name: statistics.median(values) / number for name, values in times.items()}
+        return self.from_times(
+            work, {name: [each / number for each in values] for name, values in times.items()}, errors=errors
+        )
+
+    def from_times(self, work, times, *, errors=None):
+        """Compare seconds that were taken elsewhere in turn (`"zrun"` and each peer -> list); returns the ratios."""
+        medians = {name: statistics.median(values) for name, values in times.items()}
+        peers = [name for name in times if name != "zrun"]
         ratios = {name: medians["zrun"] / medians[name] for name in peers}
         microseconds = {name: seconds * 1e6 for name, seconds in medians.items()}
         self._rows.append({"work": work, "microseconds": microseconds, "ratios": ratios, "errors": errors or {}})
@@ -56,17 +68,17 @@ def _seconds(way, number):
 
 
 def pytest_configure(config):
-    config.stash[ROWS] = []
+    config.stash[ROWS], config.stash[NOTES] = [], []
 
 
 @pytest.fixture
 def compare(pytestconfig):
-    return Comparison(pytestconfig.stash[ROWS])
+    return Comparison(pytestconfig.stash[ROWS], pytestconfig.stash[NOTES])
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    rows = config.stash[ROWS]
-    if not rows:
+    rows, notes = config.stash[ROWS], config.stash[NOTES]
+    if not rows and not notes:
         return
     lines = ["| work | zrun, µs | peer | peer, µs | zrun / peer | errors |", "|---|---|---|---|---|---|"]
     for row in rows:
@@ -78,9 +90,11 @@ def pytest_terminal_summary(terminalreporter, config):
     machine = (
         f"{platform.machine()}, {platform.system()}, Python {sys.version.split()[0]}; medians of interleaved rounds"
     )
+    lines += ["", *notes] if notes else []
     OUT.mkdir(parents=True, exist_ok=True)
     (OUT / "ratios.md").write_text("\n".join([*lines, "", machine, ""]), encoding="utf-8")
-    (OUT / "ratios.json").write_text(json.dumps({"machine": machine, "rows": rows}, indent=1), encoding="utf-8")
+    saved = {"machine": machine, "rows": rows, "notes": notes}
+    (OUT / "ratios.json").write_text(json.dumps(saved, indent=1), encoding="utf-8")
     terminalreporter.write_sep("=", "costs, as ratios")
     for line in [*lines, "", machine, f"saved in {OUT}"]:
         terminalreporter.write_line(line)
