@@ -287,7 +287,8 @@ def zfit(session: nox.Session) -> None:
     """Run this project's tests of zfit on zrun, with zfit installed (arguments go to pytest)."""
     _require_tensorflow_python(session)
     _install(session, *_group("test"), "zfit==0.28.*", editable=True)
-    session.run("python", "-m", "pytest", "tests/compat/test_zfit.py", *session.posargs, env=QUIET)
+    files = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests" / "compat").glob("test_zfit*.py"))
+    session.run("python", "-m", "pytest", *files, *session.posargs, env=QUIET)
 
 
 @nox.session(python=TENSORFLOW_PYTHON)

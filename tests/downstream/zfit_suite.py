@@ -54,7 +54,16 @@ def fetch(work: Path) -> Path:
 
 def depends_on(mode: str) -> str:
     """What the outcomes of a run in this mode depend on, as a digest."""
-    packages = ("zfit", "tensorflow", "numpy", "boost-histogram", "iminuit", "scipy", "tensorflow-probability", "pytest")
+    packages = (
+        "zfit",
+        "tensorflow",
+        "numpy",
+        "boost-histogram",
+        "iminuit",
+        "scipy",
+        "tensorflow-probability",
+        "pytest",
+    )
     digest = hashlib.sha256(repr((sys.version_info[:3], [version(name) for name in packages])).encode())
     files = [HERE / "zfit_outcomes.py"]
     if mode == "zrun":
