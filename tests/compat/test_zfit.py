@@ -6,6 +6,7 @@ import gc
 import subprocess
 import sys
 import threading
+import warnings
 import weakref
 from typing import NamedTuple
 
@@ -242,6 +243,21 @@ def test_what_a_new_loss_would_see_differently_is_not_shared(installed):
     assert found != pytest.approx(before, rel=1e-6)
 
 
+def test_a_method_of_zfit_that_was_exchanged_is_seen_by_new_losses(installed, monkeypatch):
+    study, array = Study(), sample(100)
+    before = float(study.loss(array).value(full=True))
+    released = zfit.pdf.Gauss._unnormalized_pdf
+
+    def flatter(self, x):
+        return zfit.z.numpy.sqrt(released(self, x))
+
+    monkeypatch.setattr(zfit.pdf.Gauss, "_unnormalized_pdf", flatter)
+    found = float(study.loss(array).value(full=True))
+    on_zrun.uninstall()
+    assert found == pytest.approx(float(study.loss(array).value(full=True)), rel=1e-12)
+    assert found != pytest.approx(before, rel=1e-6)
+
+
 class Stretched(zfit.pdf.ZPDF):
     """A model of the user's, with an attribute that nobody is told of."""
 
@@ -425,3 +441,109 @@ def test_leased_cpus_come_back_after_an_error(installed):
     assert zfit.run._cpu == before
     with pytest.raises(TypeError, match="max_cpu"), zfit.run.aquire_cpu(1.5):
         pass
+
+
+def test_what_is_said_of_retraces_can_be_done(installed):
+    study = Study()
+
+    def losses(model):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            for _ in range(7):
+                study.loss(sample(100), model).value()
+        return [str(each.message) for each in caught if issubclass(each.category, zrun.errors.RetraceWarning)]
+
+    @zfit.z.function
+    def power(x, exponent):
+        return x**exponent
+
+    def powers():
+        return [power(tf.constant(2.0), float(exponent)) for exponent in range(7)]
+
+    (said,) = losses(Stretched(obs=study.space, mu=study.mu))
+    assert "BaseLoss._call_value was traced 6 times" in said
+    assert "make the model once" in said
+    with pytest.warns(zrun.errors.RetraceWarning, match=r"Next step: give call\.args\[1\] as a tensor"):
+        powers()
+
+
+def test_nothing_is_said_of_functions_of_zfit_that_a_user_cannot_change(installed):
+    from zfit.core.parameter import assign_values_jit
+
+    parameters = [zfit.Parameter(f"one_{number}", 1.0) for number in range(8)]
+    with count_traces() as traces, warnings.catch_warnings():
+        warnings.simplefilter("error", zrun.errors.RetraceWarning)
+        for number in range(8):
+            assign_values_jit(parameters[number:], tf.ones(8 - number, tf.float64))
+    assert traces.by_function["assign_values_jit"] > 5
+
+
+def test_functions_of_the_users_share_graphs_among_data_losses_and_parameters_within_limits(installed):
+    study = Study()
+    wide = zfit.Parameter("wide", 2.5, 0.0, 3.0)
+    narrow = zfit.Parameter("narrow", 1.5, 0.0, 2.0)
+
+    @zrun.function
+    def likelihood(data):
+        return tf.reduce_sum(tf.math.log(study.model.pdf(data)))
+
+    @zrun.function
+    def loss_and_gradient(loss):
+        return loss.value(), loss.gradient(study.params)
+
+    @zrun.function
+    def twice(parameter):
+        return 2.0 * tf.convert_to_tensor(parameter)
+
+    with count_traces() as traces:
+        assert (float(twice(narrow)), float(twice(wide))) == (3.0, 5.0)
+        narrow.upper = 1.0
+        assert float(twice(narrow)) == 2.0 * float(narrow)
+        for _ in range(3):
+            array = sample(100)
+            data = zfit.Data.from_numpy(obs=study.space, array=array)
+            expected = np.log(study.model.pdf(array)).sum()
+            np.testing.assert_allclose(likelihood(data), expected, rtol=1e-10)
+            loss = study.loss(array)
+            value, gradient = loss_and_gradient(loss)
+            np.testing.assert_allclose(value, loss.value(), rtol=1e-10)
+            np.testing.assert_allclose(gradient, loss.gradient(study.params), rtol=1e-8, atol=1e-8)
+    mine = {name.rpartition(".")[2]: count for name, count in traces.by_function.items()}
+    assert (mine["likelihood"], mine["loss_and_gradient"], mine["twice"]) == (1, 1, 3)
+
+
+def test_a_numerical_derivative_of_a_loss_in_a_function_of_the_users(installed):
+    study = Study()
+
+    @zrun.function
+    def slopes(loss):
+        return loss.gradient(study.params, numgrad=True)
+
+    for _ in range(2):
+        loss = study.loss(sample(100))
+        np.testing.assert_allclose(slopes(loss), loss.gradient(study.params), rtol=1e-6, atol=1e-5)
+
+
+def test_uninstall_forgets_the_handlers():
+    study = Study()
+    traced = []
+
+    @zrun.function
+    def total(data):
+        traced.append(type(data).__name__)
+        return tf.reduce_sum(data.value())
+
+    def totals():
+        traced.clear()
+        for _ in range(2):
+            array = sample(100)
+            assert float(total(zfit.Data.from_numpy(obs=study.space, array=array))) == pytest.approx(array.sum())
+        return len(traced)
+
+    assert totals() == 2
+    on_zrun.install()
+    try:
+        assert totals() == 1
+    finally:
+        on_zrun.uninstall()
+    assert totals() == 2

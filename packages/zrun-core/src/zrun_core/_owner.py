@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from itertools import count
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import ref
 
@@ -16,11 +17,11 @@ from ._budgets import check_count
 from ._cache_info import FunctionInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable
 
     from ._books import Books
     from ._build_once import Claim
-    from ._explain import Rows
+    from ._explain import Difference, Rows
     from ._reads import Recording
 
 
@@ -181,12 +182,15 @@ class CacheOwner:
         evictions: entries dropped by a budget, by age or by `clear`.
         invalidations: entries dropped because what they had read changed or died.
         seconds: time spent in builds.
+        watched: whether many builds are warned of, or refused, as the policy says.
+        advise: what to do about a difference between two builds, in words; empty where that is not known.
 
     Scope: belongs to the first cache it is used with.
     """
 
     __slots__ = (
         "__weakref__",
+        "advise",
         "builds",
         "claims",
         "disposed",
@@ -205,6 +209,7 @@ class CacheOwner:
         "seconds",
         "table",
         "token",
+        "watched",
     )
 
     def __init__(self, name: str, kind: str = "tensor", max_graphs: int | None = None) -> None:
@@ -216,6 +221,8 @@ class CacheOwner:
         self.max_graphs = max_graphs
         self.hits = self.misses = self.builds = self.evictions = self.invalidations = self.nbytes = 0
         self.seconds = 0.0
+        self.watched = True
+        self.advise: Callable[[Difference], str] = attrgetter("hint")
         self.token = next(_tokens)
         self.home: ref[Books] | None = None
         self.table: dict[Hashable, Entry] = {}

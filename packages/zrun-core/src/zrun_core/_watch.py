@@ -65,13 +65,13 @@ class RetraceWatch:
                 return None
             if once:
                 self._warned[owner] = True
-        return _text(owner.name, now - recent[0][0], [entry[1] for entry in recent])
+        return _text(owner, now - recent[0][0], [entry[1] for entry in recent])
 
 
-def _text(name: str, span: float, keys: list[Rows]) -> str:
+def _text(owner: CacheOwner, span: float, keys: list[Rows]) -> str:
     """Name the argument that changed most among the keys of successive builds."""
     changes = [difference for old, new in pairwise(keys) for difference in differences(old, new)]
-    said = f"{name} was traced {len(keys)} times within {max(span, 0.01):.2g} s"
+    said = f"{owner.name} was traced {len(keys)} times within {max(span, 0.01):.2g} s"
     if not changes:
         return (
             f"{said}, each time for the same arguments: its graphs were dropped in between. "
@@ -79,5 +79,6 @@ def _text(name: str, span: float, keys: list[Rows]) -> str:
         )
     path, count = Counter(change.path for change in changes).most_common(1)[0]
     last: Difference = next(change for change in reversed(changes) if change.path == path)
-    hint = f" Next step: {last.hint}." if last.hint else ""
+    advice = owner.advise(last)
+    hint = f" Next step: {advice}." if advice else ""
     return f"{said}; {path} changed {count} times, last {last}.{hint}"

@@ -14,7 +14,7 @@ import tensorflow as tf
 import zrun_tf
 from zrun_tf import GradientError
 
-from ._losses import NotShared
+from ._losses import ReadsItsData
 from ._released import released
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _without_its_loss(func: Callable[[], Any]) -> Callable[[], Callable[[], Any]
         return lambda: func
     if not tf.executing_eagerly() and _was_put_together(owner):
         # Its data are tensors of the graph that is being built, which Python cannot see when that runs.
-        raise NotShared
+        raise ReadsItsData("a numerical derivative of a loss in a graph reads the data of that loss")
     args, keywords = (func.args, func.keywords) if isinstance(func, partial) else ((), {})
     weak, plain = ref(owner), bound.__func__
     return lambda: partial(plain, weak(), *args, **keywords)

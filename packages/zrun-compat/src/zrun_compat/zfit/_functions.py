@@ -25,6 +25,8 @@ from ._state import NotUnderstood
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from zrun_core._explain import Difference
+
 # Arguments of `tf.function` that z.function sets or that zrun has, and those that change nothing of a result.
 _UNDERSTOOD: Final = frozenset({"autograph", "jit_compile", "reduce_retracing", "experimental_relax_shapes"})
 _NO_KIND: Final = "zfit"
@@ -82,6 +84,10 @@ class OnZrun:
         self._function = zrun_tf.run.function(
             self._body(converted), kind=self.kind, jit_compile=options.get("jit_compile"), max_graphs=at_most
         )
+        owner, of_zfit = self._function.owner, func.__module__.partition(".")[0] == "zfit"
+        owner.advise = advice_on_losses if of_zfit else advice
+        # A user can do something about losses, nothing about what else zfit calls with whatever it calls it with.
+        owner.watched = not of_zfit or wrapper.wraps == "loss"
 
     def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call it outside of any graph."""
@@ -152,6 +158,25 @@ class OnZrun:
         # zfit converts nothing that does not ask for it.
         body.autograph_info__ = {}  # type: ignore[attr-defined]
         return body
+
+
+def advice(change: Difference) -> str:
+    """What the user can do about a function of his own being traced again for a change."""
+    if change.new is None or not change.new.static:
+        return change.hint
+    if change.new.text.startswith("the object "):
+        return f"give the same object as {change.path} again; z.function knows objects by their identity"
+    return f"give {change.path} as a tensor, which is an input; z.function knows Python values by value"
+
+
+def advice_on_losses(change: Difference) -> str:
+    """What the user can do about a function of zfit's losses being traced again for a change."""
+    if change.new is None or not (change.path.startswith("call.args[0]") or change.new.text.startswith("the object ")):
+        return ""
+    return (
+        "make the model once and only data and loss anew: losses of zfit's own classes on the same model and on data "
+        "of the same shape share a graph (docs: zfit on zrun, 'Which losses share a graph')"
+    )
 
 
 def is_symbolic(loss: Any) -> bool:

@@ -140,16 +140,15 @@ def _apply() -> None:
     from ._released import Exchange
 
     exchange = Exchange()
-    give_mode_back = None
     try:
-        give_mode_back = _exchange_all(exchange)
+        give_rest_back = _exchange_all(exchange)
     except BaseException:
         exchange.give_back()
         raise
 
     def undo() -> None:
         exchange.give_back()
-        give_mode_back()
+        give_rest_back()
         from zfit.z.zextension import FunctionWrapperRegistry
 
         for wrapper in list(FunctionWrapperRegistry.registries):
@@ -159,7 +158,7 @@ def _apply() -> None:
 
 
 def _exchange_all(exchange: Exchange) -> Callable[[], None]:
-    """Exchange everything; returns what gives the mode back."""
+    """Exchange everything; returns what gives mode and handlers back."""
     import tensorflow as tf
     import zfit
     from zfit.core.baseobject import OrderedSet
@@ -170,6 +169,7 @@ def _exchange_all(exchange: Exchange) -> Callable[[], None]:
     from . import _templates
     from ._arguments import Visits
     from ._functions import OnZrun, Surroundings
+    from ._handlers import Handlers
     from ._released import inner_code
     from ._run import on_zrun
 
@@ -228,7 +228,13 @@ def _exchange_all(exchange: Exchange) -> Callable[[], None]:
         exchange.function(getattr(math, name), getattr(_templates, name))
     exchange.closures(released_code, template)
     zfit.run.__class__ = on_zrun(type(zfit.run), registry)
-    return give_mode_back
+    handlers = Handlers(zfit.Data, zfit.Parameter, losses, settings)
+
+    def give_rest_back() -> None:
+        handlers.leave()
+        give_mode_back()
+
+    return give_rest_back
 
 
 def _take_mode(zfit: Any, registry: Any) -> Callable[[], None]:

@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 import tensorflow as tf
 
 from zrun_core._nodes import KeyRow, Node
+from zrun_core.errors import DoNotTrace
 
 from ._arguments import ByValue
 from ._state import NotUnderstood, State
@@ -36,6 +37,10 @@ _tokens: Final[WeakValueDictionary[ByValue, ByValue]] = WeakValueDictionary()
 
 class NotShared(Exception):  # noqa: N818 - a signal between modules of this package
     """What was taken for the same is not the same after all; the loss gets a graph of its own."""
+
+
+class ReadsItsData(NotShared, DoNotTrace):
+    """What is traced is Python that will read the data of the loss; a function of the user's runs eagerly then."""
 
 
 class Parts(NamedTuple):
@@ -83,7 +88,7 @@ class Plan:
         state, self._leaves = State(), []
         recipes, specs = [], []
         for each in data:
-            recipe, spec, tensors = _data_apart(each, state)
+            recipe, spec, tensors = data_apart(each, state)
             recipes.append(recipe)
             specs.append(spec)
             self._leaves += tensors
@@ -93,8 +98,7 @@ class Plan:
         depends, weak = _depends(models, constraints)
         parts = Parts(type(loss), attributes, options, recipes, list(fit_range), len(models), depends)
         made = ByValue(parts, (type(loss), rest, depends))
-        # One object for all that are equal, so that looking it up compares no states.
-        self._token = _tokens.setdefault(made, made)
+        self._token = one_for_all(made)
         self._weak = [*models, *constraints, *weak, *state.weak]
         self._named = tuple(map(id, (*models, *constraints)))
 
@@ -121,13 +125,26 @@ class Plan:
         return (LOSS, self._token, self._named, None if offset is None else float(offset).hex())
 
 
+def one_for_all(made: ByValue) -> ByValue:
+    """One object for all that are equal, so that looking it up compares no states."""
+    return _tokens.setdefault(made, made)
+
+
 def _depends(models: Sequence[Any], constraints: Sequence[Any]) -> tuple[Any, list[Any]]:
     state = State()
     return (state.of(list(models)), state.of(list(constraints))), state.weak
 
 
-def _data_apart(data: Any, state: State) -> tuple[Callable[[Iterator[Any]], Any], Any, list[Any]]:
-    """A data set as the function that makes it of tensors, what all such have in common, and its tensors."""
+def data_apart(data: Any, state: State) -> tuple[Callable[[Iterator[Any]], Any], Any, list[Any]]:
+    """A data set as the function that makes it of tensors, what all such have in common, and its tensors.
+
+    Args:
+        data: the data set.
+        state: writes down what is no tensor.
+
+    Raises:
+        NotUnderstood: it cannot be taken apart.
+    """
     dataset: Any = getattr(data, "dataset", None)
     if (type(data).__module__, type(data).__name__) != ("zfit.core.data", "Data") or data._use_hash:
         raise NotUnderstood(repr(type(data)))

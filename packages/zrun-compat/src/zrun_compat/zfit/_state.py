@@ -27,6 +27,8 @@ _OF_CLASSES: Final = ("_analytic_integral", "_inverse_analytic_integral")
 _KNOWN_MODULES: Final = ("zfit", "tensorflow", "tensorflow_probability", "numpy", "builtins", "functools", "math")
 # Of a parameter: a variable, whose value is read by the graph, with these beside it.
 _OF_PARAMETERS: Final = ("_lower", "_upper", "_floating", "_independent", "_name", "_params", "_stepsize")
+# Equal where they are the same one.
+_METHODS: Final = (types.FunctionType, classmethod, staticmethod, property)
 _SMALL: Final = 64
 _SCALARS: Final = (int, bool, str, bytes, type(None), type(Ellipsis))
 
@@ -45,6 +47,7 @@ class State:
     def __init__(self) -> None:
         self.weak: list[Any] = []
         self._seen: dict[int, int] = {}
+        self._classes: set[type] = set()
         # What is temporary must not die and lend its id to the next.
         self._kept: list[Any] = []
 
@@ -126,7 +129,15 @@ class State:
                     held[name] = getattr(obj, name)
         parts = [(name, self.of(held[name])) for name in sorted(held) if name not in _BOOKKEEPING]
         of_class = [(name, self.of(getattr(cls, name, None))) for name in _OF_CLASSES if name not in held]
-        return (cls, *parts, *of_class)
+        return (cls, self._methods(cls), *parts, *of_class)
+
+    def _methods(self, cls: Any) -> Hashable:
+        """What a class does, by the identities of its methods, of which a user may exchange one."""
+        if cls in self._classes:
+            return ()
+        self._classes.add(cls)
+        bases = [vars(base).values() for base in cls.__mro__ if _is_of_zfit(base)]
+        return tuple(each for held in bases for each in held if isinstance(each, _METHODS))
 
 
 def _slots(cls: type) -> tuple[str, ...]:
