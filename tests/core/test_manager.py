@@ -177,7 +177,7 @@ def test_the_size_of_the_cache_can_be_set(run):
     assert run.cache_info().total.graphs == 1
     info = run.cache_info()
     assert (info.max_entries, info.max_bytes) == (None, 150)
-    with pytest.raises(ValueError, match="max_entries must be a positive whole number"):
+    with pytest.raises(ValueError, match="graphs must be a positive whole number"):
         run.set_graph_cache_size(0)
     assert run.cache_info() == info
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, overload
 
 from . import _scope
 from ._backend import Backend, PythonBackend
+from ._budgets import check_count
 from ._cache import CacheInfo, Freed, GraphCache, clear_all_caches
 from ._events import listen
 from ._manager_cpus import CpuOptions
@@ -195,6 +196,8 @@ class RunManager(PolicyOptions, CpuOptions):
 
         Scope: process.
         """
+        check_count("graphs", graphs)
+        check_count("bytes", bytes)
         self.cache.resize(max_entries=graphs, max_bytes=bytes)
 
     def listen(self, callback: Callable[[Event], Any], *names: EventName) -> Listener:
