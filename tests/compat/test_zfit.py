@@ -547,3 +547,85 @@ def test_uninstall_forgets_the_handlers():
     finally:
         on_zrun.uninstall()
     assert totals() == 2
+
+
+def test_uninstall_takes_back_what_zfit_set_of_the_policy():
+    on_zrun.install()
+    zrun.run.set_mode(autograd=False)
+    try:
+        with zfit.run.set_graph_mode({"loss": False}):
+            assert zrun.run.mode["graph"] == {"loss": False}
+            on_zrun.uninstall()
+        # Set with zrun's own name, so not zfit's to take back.
+        assert zrun.run.mode == {"graph": "auto", "autograd": False}
+    finally:
+        zrun.run.set_mode_default()
+    assert zfit.run.get_graph_mode() == "auto"
+
+
+def test_install_and_uninstall_where_the_policy_cannot_be_set_change_nothing():
+    from zrun_core.errors import PolicyShadowedError
+
+    zfit.run.set_graph_mode(False)
+    try:
+        before = codes()
+        with zrun.run.using(autograd=False), pytest.raises(PolicyShadowedError):
+            on_zrun.install()
+        assert not on_zrun.installed()
+        assert codes() == before
+        on_zrun.install()
+        during = codes()
+        with zrun.run.using(autograd=False), pytest.raises(PolicyShadowedError):
+            on_zrun.uninstall()
+        assert on_zrun.installed()
+        assert codes() == during
+        on_zrun.uninstall()
+        assert codes() == before
+        assert zrun.run.mode["graph"] == "auto"
+    finally:
+        on_zrun.uninstall()
+        zfit.run.set_graph_mode("auto")
+
+
+@pytest.mark.parametrize("name", ["install", "uninstall"])
+def test_not_while_a_graph_is_built(name):
+    from zrun_core.errors import IllegalInGraphError
+
+    @tf.function(autograph=False)
+    def trace():
+        getattr(on_zrun, name)()
+
+    if name == "uninstall":
+        on_zrun.install()
+    before = on_zrun.installed()
+    with pytest.raises(IllegalInGraphError, match=rf"{name}\(\) was called while a graph is being built"):
+        trace()
+    assert on_zrun.installed() is before
+    on_zrun.uninstall()
+
+
+def test_threads_fit_on_while_zrun_is_put_under_zfit_and_taken_away():
+    study, stop, wrong, finished = Study(), threading.Event(), [], []
+
+    def fit():
+        while not stop.is_set():
+            array = sample(50)
+            expected = -np.log(study.model.pdf(array)).sum()
+            found = float(study.loss(array).value(full=True))
+            if found != pytest.approx(expected, rel=1e-8):
+                wrong.append((found, expected))
+        finished.append(True)
+
+    threads = [threading.Thread(target=fit) for _ in range(2)]
+    for each in threads:
+        each.start()
+    for _ in range(2):
+        on_zrun.install()
+        stop.wait(1.0)
+        on_zrun.uninstall()
+        stop.wait(1.0)
+    stop.set()
+    for each in threads:
+        each.join()
+    # An error would have ended a thread early.
+    assert (wrong, finished) == ([], [True, True])

@@ -8,7 +8,8 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
-from zrun_core.errors import ZrunError
+from zrun_core._tracing import is_tracing
+from zrun_core.errors import IllegalInGraphError, ZrunError
 
 from ._hook import Hook
 
@@ -47,6 +48,8 @@ def install() -> None:
 
     Raises:
         ZfitNotSupportedError: zfit is not installed, or in another version than 0.28. Nothing was changed.
+        PolicyShadowedError: `zfit.run` has a mode that a `using` block of this context would hide. Nothing was changed.
+        IllegalInGraphError: a graph is being built.
 
     Scope: process.
 
@@ -58,6 +61,7 @@ def install() -> None:
     with _lock:
         if _undo is not None or _hook is not None:
             return
+        _check_outside_of_graphs("install")
         _check_version()
         module = sys.modules.get("zfit")
         if module is None:
@@ -74,8 +78,13 @@ def install() -> None:
 def uninstall() -> None:
     """Take zrun away from under zfit: everything is again as `install` found it.
 
-    The mode of `zfit.run` is again the one from before `install`. Graphs are dropped. Without `install` before, it
-    changes nothing.
+    The mode of `zfit.run` is again the one from before `install`, and so is what zrun's policy was given through it.
+    Graphs are dropped. Without `install` before, it changes nothing.
+
+    Raises:
+        PolicyShadowedError: the policy is to change, and a `using` block of this context would hide that. Nothing was
+            changed.
+        IllegalInGraphError: a graph is being built.
 
     Scope: process.
     """
@@ -85,6 +94,7 @@ def uninstall() -> None:
             _hook.leave()
             _hook = None
         if _undo is not None:
+            _check_outside_of_graphs("uninstall")
             _undo()
             _undo = None
 
@@ -92,6 +102,14 @@ def uninstall() -> None:
 def installed() -> bool:
     """Whether zrun is under zfit, or will be as soon as zfit is imported. Scope: process."""
     return _undo is not None or _hook is not None
+
+
+def _check_outside_of_graphs(name: str) -> None:
+    if is_tracing():
+        raise IllegalInGraphError(
+            f"zrun_compat.zfit.{name}() was called while a graph is being built; what it drops and exchanges would be "
+            f"in use. Call it outside of the function that is traced."
+        )
 
 
 def _check_version() -> None:
@@ -147,8 +165,8 @@ def _apply() -> None:
         raise
 
     def undo() -> None:
-        exchange.give_back()
         give_rest_back()
+        exchange.give_back()
         from zfit.z.zextension import FunctionWrapperRegistry
 
         for wrapper in list(FunctionWrapperRegistry.registries):
@@ -171,7 +189,7 @@ def _exchange_all(exchange: Exchange) -> Callable[[], None]:
     from ._functions import OnZrun, Surroundings
     from ._handlers import Handlers
     from ._released import inner_code
-    from ._run import on_zrun
+    from ._run import OfZfit, on_zrun
 
     registry = zextension.FunctionWrapperRegistry
     released_code = inner_code(registry.__call__, "concrete_func")
@@ -219,7 +237,8 @@ def _exchange_all(exchange: Exchange) -> Callable[[], None]:
             # Outside of graphs zfit clears all by itself.
             clear_caches()
 
-    give_mode_back = _take_mode(zfit, registry)
+    of_zfit = OfZfit()
+    give_mode_back = _take_mode(zfit, registry, of_zfit)
     exchange.attribute(registry, "_call_on_zrun", call_on_zrun)
     exchange.attribute(registry, "__call__", decorate)
     exchange.attribute(cache.GraphCachable, "reset_cache", reset_cache)
@@ -227,17 +246,17 @@ def _exchange_all(exchange: Exchange) -> Callable[[], None]:
     for name in _SWAPPED:
         exchange.function(getattr(math, name), getattr(_templates, name))
     exchange.closures(released_code, template)
-    zfit.run.__class__ = on_zrun(type(zfit.run), registry)
+    zfit.run.__class__ = on_zrun(type(zfit.run), registry, of_zfit)
     handlers = Handlers(zfit.Data, zfit.Parameter, losses, settings)
 
     def give_rest_back() -> None:
-        handlers.leave()
         give_mode_back()
+        handlers.leave()
 
     return give_rest_back
 
 
-def _take_mode(zfit: Any, registry: Any) -> Callable[[], None]:
+def _take_mode(zfit: Any, registry: Any, of_zfit: Any) -> Callable[[], None]:
     """Hand the mode of zfit.run to zrun where it is not the default; returns what undoes that and what came after."""
     import tensorflow as tf
 
@@ -248,25 +267,23 @@ def _take_mode(zfit: Any, registry: Any) -> Callable[[], None]:
     run, options, released = zfit.run, zfit.settings.options, type(zfit.run)
     mode, numerical, table = dict(run._mode), options.numerical_grad, dict(registry.do_jit_types)
     switch = tf.config.functions_run_eagerly()
-    before = zrun_tf.run.mode
     if mode["graph"] != "auto":
-        set_graph(mode["graph"], set_backend=switch)
+        set_graph(of_zfit, mode["graph"], set_backend=switch)
     if not mode["autograd"]:
-        zrun_tf.run.set_mode(autograd=False)
-    taken = zrun_tf.run.mode
+        of_zfit.set(autograd=False)
     if not zrun_tf.run.current_policy_autograd():
         options.numerical_grad = True
     for kind in registry.do_jit_types:
         registry.do_jit_types[kind] = registry._DEFAULT_DO_JIT_TYPES[kind]
 
     def give_back() -> None:
+        # First, since it may be refused.
+        of_zfit.give_back()
         clear_caches()
         run.__class__ = released
         run._mode.update(mode)
         options.numerical_grad = numerical
         registry.do_jit_types.update(table)
-        if taken != before and zrun_tf.run.mode == taken:
-            zrun_tf.run.set_mode(graph=before["graph"], autograd=before["autograd"])
         tf.config.run_functions_eagerly(switch)
 
     return give_back

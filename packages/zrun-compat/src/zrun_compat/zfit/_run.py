@@ -10,6 +10,7 @@ import tensorflow as tf
 
 import zrun_tf
 from zrun_core._kinds import KINDS
+from zrun_core._scope import default
 
 from ._functions import kind_of
 
@@ -19,10 +20,39 @@ if TYPE_CHECKING:
 _lock = Lock()
 
 
-def set_graph(graph: Any, *, set_backend: bool) -> None:
+class OfZfit:
+    """Parts of zrun's process default that are set through zfit, to be given back. Scope: process."""
+
+    def __init__(self) -> None:
+        self._before: dict[str, Any] = {}
+        self._last: dict[str, Any] = {}
+
+    def set(self, **parts: Any) -> None:
+        """Set them."""
+        before = default().mode
+        zrun_tf.run.set_mode(**parts)
+        after = default().mode
+        for name in parts:
+            self._before.setdefault(name, before[name])
+            self._last[name] = after[name]
+
+    def give_back(self) -> None:
+        """Set what was there before zfit set anything, but for what somebody else has set since.
+
+        Raises:
+            PolicyShadowedError: a `using` block of this context would hide that. Nothing was changed.
+        """
+        now = default().mode
+        parts = {name: self._before[name] for name, last in self._last.items() if now[name] == last}
+        if any(now[name] != part for name, part in parts.items()):
+            zrun_tf.run.set_mode(**parts)
+
+
+def set_graph(of_zfit: OfZfit, graph: Any, *, set_backend: bool) -> None:
     """Set zrun's policy for graphs for the process, as zfit spells it.
 
     Args:
+        of_zfit: remembers it.
         graph: True, False, `"auto"` or a dict of kinds.
         set_backend: whether False also has every `tf.function` run eagerly.
     """
@@ -31,17 +61,18 @@ def set_graph(graph: Any, *, set_backend: bool) -> None:
             if kind_of(kind, True) != kind and kind not in KINDS.names():
                 raise ValueError(f"set_graph_mode: {kind!r} is no name of a kind of function. Use an identifier.")
     switch = tf.config.functions_run_eagerly()
-    zrun_tf.run.set_mode(graph=dict(graph) if isinstance(graph, dict) else graph)
+    of_zfit.set(graph=dict(graph) if isinstance(graph, dict) else graph)
     if not set_backend:
         tf.config.run_functions_eagerly(switch)
 
 
-def on_zrun(released: type[Any], registry: Any) -> type[Any]:
+def on_zrun(released: type[Any], registry: Any, of_zfit: OfZfit) -> type[Any]:
     """The class that `zfit.run` is given.
 
     Args:
         released: zfit's `RunManager`.
         registry: zfit's `FunctionWrapperRegistry`.
+        of_zfit: remembers what is set.
 
     Returns:
         A class derived from `released`.
@@ -60,14 +91,14 @@ def on_zrun(released: type[Any], registry: Any) -> type[Any]:
             return {"graph": graph if isinstance(graph, (bool, str)) else dict(graph), "autograd": mode["autograd"]}
 
         def _set_graph_mode(self, graph: Any, *, set_backend: bool = True) -> None:
-            set_graph("auto" if graph is None else graph, set_backend=set_backend)
+            set_graph(of_zfit, "auto" if graph is None else graph, set_backend=set_backend)
             # What was switched in zfit's own table was for the mode before.
             for kind in list(registry.do_jit_types):
                 registry.do_jit_types[kind] = registry._DEFAULT_DO_JIT_TYPES[kind]
 
         def _set_autograd_mode(self, autograd: bool | None) -> None:
             if autograd is not None:
-                zrun_tf.run.set_mode(autograd=autograd)
+                of_zfit.set(autograd=autograd)
                 super()._set_autograd_mode(autograd)
 
         @contextmanager
