@@ -23,6 +23,8 @@ _NOISE_BAND: Final = 20.0
 _TRUNCATION_BAND: Final = 4.0
 _NOISE_LEVELS: Final = 4
 _ROUNDING_LIKE: Final = 30.0
+# Powers of two by which the spacing of values is looked for above that of floats: up to 2³¹ times.
+_SPACINGS: Final = (16, 8, 4, 2, 1)
 
 
 class Differences(NamedTuple):
@@ -156,6 +158,34 @@ def extrapolate(
         last=xp.min(xp.where(chosen, last, xp.inf), axis=0),
         noise=noise,
     )
+
+
+def spacing(xp: Any, values: tuple[Any, ...], f0: Any, wide: Any, eps: float) -> Any:
+    """The power of two of which all values of a function are multiples; 0 where it is finer than they need.
+
+    What is left of a cancellation has the spacing of the numbers that cancelled, and so their rounding: a residual is
+    the difference of a model and a datum, both of which may be far larger. Differences rounded alike hide that.
+
+    Args:
+        xp: the array library.
+        values: the function, with the levels along axis 0.
+        f0: the function at the parameters.
+        wide: which levels count.
+        eps: relative rounding error of a function value.
+    """
+    known = [xp.where(wide & xp.isfinite(value), value, f0) for value in values]
+    largest = xp.max(xp.stack([xp.max(xp.abs(value), axis=0) for value in known]), axis=0)
+    found = eps * xp.exp2(xp.floor(xp.log2(xp.where(largest > 0.0, largest, 1.0))))
+
+    def divides(trial: Any) -> Any:
+        apart = [xp.any(xp.floor(value / trial) != value / trial, axis=0) for value in known]
+        return ~(apart[0] | apart[1]) & (xp.floor(f0 / trial) == f0 / trial)
+
+    some = divides(found)
+    for power in _SPACINGS:
+        wider = found * 2.0**power
+        found = xp.where(divides(wider), wider, found)
+    return xp.where(some & (largest > 0.0), found, 0.0)
 
 
 def _numbered(xp: Any, numbers: list[int], like: Any) -> Any:

@@ -11,13 +11,16 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from ._extrapolate import RATIO, Derivative, Differences, extrapolate
+from ._extrapolate import RATIO, Derivative, Differences, extrapolate, spacing
 
 LEVELS: Final = 6
 """Levels of the ladder."""
 
 FIRST: Final = {1: range(1, 4), 2: range(3)}
-"""By the highest order: the levels that every parameter gets. The others follow where these are not enough."""
+"""By the highest order: the levels that every parameter gets. The others follow where these are not enough.
+
+Rounding counts once per step in a first derivative, and twice in a second one, which is best at larger steps.
+"""
 
 SEARCH: Final = 12
 """Levels that are added, up or down, where the ladder missed the scale on which the function varies."""
@@ -187,6 +190,9 @@ def derive(
     # The orders are one more axis, next to that of the levels.
     each = [differences(xp, order, f0, fa, fb, at) for order in orders]
     measured = Differences(*(xp.stack(parts, axis=1) for parts in zip(*each, strict=True)))
+    # Steps that are not tiny may lead to exact values, which have wide spacings and no rounding.
+    apart = xp.where(searched_down, spacing(xp, (fa, fb), f0, at.wide, eps), 0.0)
+    measured = measured._replace(magnitude=xp.maximum(measured.magnitude, apart / eps))
     step = xp.where(side == 0.0, 2.0, 1.0)
     first = xp.stack([xp.zeros_like(step) + 2.0 if order == 1 else step for order in orders])
     column = [-1] + [1] * len(side.shape)
