@@ -6,25 +6,15 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-SITE = ROOT / "docs" / "site"
+from ..pages import SITE
+from ..pages import blocks as blocks_of
 
 
 def blocks(page):
-    """The Python blocks of a page, with what they include put in."""
-
-    def included(match):
-        lines = (ROOT / "docs" / "examples" / match[1]).read_text(encoding="utf-8").splitlines()
-        return "\n".join(lines[int(match[2]) - 1 :])
-
-    for block in re.findall(
-        r"^```python\n(.*?)^```", (SITE / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
-    ):
-        yield re.sub(r'^--8<-- "([\w.]+):(\d+)"$', included, block, flags=re.MULTILINE)
+    return [block.code for block in blocks_of(SITE / page, "python")]
 
 
 def run(script):
