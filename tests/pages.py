@@ -5,7 +5,8 @@ title "prints" below one is what it prints, with `...` for what may differ. A co
 
     <!-- not run: REASON -->    the block cannot run; tests/integration/test_pages.py counts these
 
-Imports the standard library only, so that the pages about zrun-core are run without TensorFlow.
+`python tests/pages.py PAGE` runs one page. Imports the standard library only, so that the pages about zrun-core are run
+without TensorFlow.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import contextlib
 import doctest
 import io
 import re
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -109,3 +111,7 @@ def fences(page: Path) -> list[str]:
     """Every line of a page that opens or closes a fence, found without the pattern for blocks."""
     lines = page.read_text(encoding="utf-8").splitlines()
     return [line for line in lines if line.lstrip().startswith(("```", "~~~"))]
+
+
+if __name__ == "__main__":
+    print(run_page(Path(sys.argv[1])), end="")

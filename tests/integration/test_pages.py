@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
+import re
+import subprocess
+import sys
 import warnings
 
+import matplotlib.pyplot as plt
 import pytest
 
 from zrun_core.testing import policy_unchanged
 
-from ..pages import PAGES, ROOT, blocks, fences, name_of, run_alone, run_page
+from ..pages import PAGES, ROOT, SITE, blocks, fences, name_of, run_alone, run_page
 
 # What is run elsewhere, where there is more to say about what the blocks do.
 RUN_BY = {
@@ -19,6 +24,8 @@ RUN_BY = {
     "docs/site/large-data.md": "tests/tf/test_chunked_docs.py",
     "packages/zrun-core/README.md": "tests/core/test_docs.py",
 }
+# In a process of its own, since it shows what is in the cache.
+ALONE = {"docs/site/tutorial.md"}
 # Its blocks are pairs, before and after, of which each stands for itself.
 PAIRS = "docs/site/migration.md"
 PYTHON = {name_of(page): blocks(page, "python") for page in PAGES if blocks(page, "python")}
@@ -30,8 +37,14 @@ EXCUSED = {"docs/site/migration.md": 2, "docs/site/zfit.md": 1}
 @pytest.mark.parametrize("name", [name for name in PYTHON if name not in RUN_BY and name != PAIRS])
 def test_every_block_of_the_page_runs(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    if name in ALONE:
+        command = [sys.executable, ROOT / "tests" / "pages.py", ROOT / name]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr
+        return
     with policy_unchanged():
         run_page(ROOT / name)
+    plt.close("all")
 
 
 @pytest.mark.parametrize("block", [block for block in PYTHON[PAIRS] if not block.excuse], ids=lambda block: block.line)
@@ -60,3 +73,22 @@ def test_no_block_is_overlooked(page):
     # Check that each fence belongs to a block, and that each block is of a language that some test knows.
     assert len(fences(page)) == 2 * len(blocks(page))
     assert {block.language for block in blocks(page)} <= LANGUAGES
+
+
+def test_the_diagrams_are_what_the_script_draws(tmp_path):
+    spec = importlib.util.spec_from_file_location("diagrams", ROOT / "docs" / "diagrams.py")
+    diagrams = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(diagrams)
+    diagrams.main(tmp_path)
+    drawn = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert drawn == {path.name: path.read_bytes() for path in SITE.glob("diagram-*.svg")}
+
+
+def test_each_picture_is_there_and_says_what_it_shows():
+    pictures = [
+        (page, *found) for page in PAGES for found in re.findall(r"!\[(.*?)\]\((.*?)\)", page.read_text("utf-8"))
+    ]
+    assert len(pictures) >= 7
+    for page, says, path in pictures:
+        assert (page.parent / path).is_file(), path
+        assert len(says) > 40, path
