@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import warnings
+from urllib.parse import urlsplit
 
 import matplotlib.pyplot as plt
 import pytest
@@ -92,3 +93,29 @@ def test_each_picture_is_there_and_says_what_it_shows():
     for page, says, path in pictures:
         assert (page.parent / path).is_file(), path
         assert len(says) > 40, path
+
+
+# Where links lead to; a new place is to be looked at once, since no test follows it.
+HOSTS = {"docs.astral.sh", "github.com", "nox.thea.codes", "ui.perfetto.dev", "www.itl.nist.gov", "zfit.readthedocs.io"}
+
+
+def test_links_to_elsewhere_are_well_formed_and_lead_to_known_places():
+    links = [url for page in PAGES for url in re.findall(r"\]\((\w+:[^)\s]*)\)", page.read_text("utf-8"))]
+    parts = [urlsplit(url) for url in links]
+    assert {part.scheme for part in parts} == {"https"}
+    assert {part.hostname for part in parts} == HOSTS
+    assert [url for url in links if re.search(r"[\s<>\"]|[.,;]$", url)] == []
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if SITE not in page.parents], ids=name_of)
+def test_links_of_pages_outside_of_the_site_lead_somewhere(page):
+    # Those within the site are checked, with their anchors, when it is built.
+    for link in re.findall(r"\]\(([^):]+)\)", page.read_text("utf-8")):
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        if anchor:
+            titles = re.findall(r"^#+ (.*)$", target.read_text("utf-8"), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w\- ]", "", title).strip().lower().replace(" ", "-") for title in titles}, (
+                link
+            )
