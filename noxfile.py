@@ -210,6 +210,7 @@ def docs(session: nox.Session) -> None:
     session.install(*_group("docs"))
     env = {"NO_MKDOCS_2_WARNING": "1"}
     session.run("mkdocs", "build", "--strict", "--config-file", "docs/mkdocs.yml", *session.posargs, env=env)
+    session.run("python", ".ci/site.py", "build/site")
 
 
 @nox.session
