@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import importlib.metadata
 import json
+import os
 import platform
+import re
 import statistics
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 OUT = Path(__file__).parents[2] / "build" / "bench"
+CPUS = Path("/proc/cpuinfo")
+COMPARED = ("tensorflow", "numpy", "jax", "zfit", "iminuit", "numba-stats", "numdifftools", "jacobi", "scipy")
 ROWS = pytest.StashKey[list]()
 NOTES = pytest.StashKey[list]()
 
@@ -67,6 +72,17 @@ def _seconds(way, number):
             gc.enable()
 
 
+def _machine():
+    """The processor and the versions of what is compared."""
+    named = re.search(r"model name\s*:\s*(.+)", CPUS.read_text(encoding="utf-8")) if CPUS.exists() else None
+    processor = named[1] if named else platform.processor() or platform.machine()
+    versions = [f"Python {platform.python_version()}"]
+    for name in COMPARED:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions.append(f"{name} {importlib.metadata.version(name)}")
+    return f"{processor}, {os.cpu_count()} CPUs, {platform.system()}, {', '.join(versions)}"
+
+
 def pytest_configure(config):
     config.stash[ROWS], config.stash[NOTES] = [], []
 
@@ -87,9 +103,7 @@ def pytest_terminal_summary(terminalreporter, config):
             found = " / ".join(f"{errors[name]:.1e}" for name in ("zrun", peer) if name in errors)
             own, theirs = times["zrun"], times.get(peer, float("nan"))
             lines.append(f"| {row['work']} | {own:.2f} | {peer} | {theirs:.2f} | {ratio:.3f} | {found} |")
-    machine = (
-        f"{platform.machine()}, {platform.system()}, Python {sys.version.split()[0]}; medians of interleaved rounds"
-    )
+    machine = f"{_machine()}; medians of interleaved rounds"
     lines += ["", *notes] if notes else []
     OUT.mkdir(parents=True, exist_ok=True)
     (OUT / "ratios.md").write_text("\n".join([*lines, "", machine, ""]), encoding="utf-8")
