@@ -138,7 +138,7 @@ def test_a_command_on_a_page_exists(where, words):
 @pytest.mark.parametrize(
     "line",
     [
-        "zrun runn fit.py",
+        "zrun walk fit.py",
         "zrun run --report-to x.html fit.py",
         "python -m nox -s demoo",
         "python -m nox -s bench -- tests/benchmarks/test_nothing.py",
