@@ -219,6 +219,34 @@ def test_an_extended_loss_and_one_with_constraints(installed):
         assert_same(each, numbers(loss(array), params))
 
 
+@pytest.mark.parametrize("name", ["BinnedNLL", "ExtendedBinnedNLL", "BinnedChi2", "ExtendedBinnedChi2"])
+def test_a_new_binned_loss_runs_the_graph_of_the_first_with_the_numbers_of_zfit(installed, name):
+    study = Study()
+    binned = study.space.with_binning(12)
+    events = zfit.Parameter("binned_events", 400.0, 1.0, 2000.0)
+    extended = name.startswith("Extended")
+    model = (study.model.create_extended(events) if extended else study.model).to_binned(binned)
+    params = [*study.params, events] if extended else study.params
+    histograms = [np.histogram(sample(), 12, (0.0, 10.0))[0].astype(float) + 1.0 for _ in range(2)]
+
+    def loss(values):
+        data = zfit.data.BinnedData.from_tensor(binned, values=values, variances=values + 2.0)
+        return getattr(zfit.loss, name)(model, data)
+
+    def value_and_gradient(values):
+        made = loss(values)
+        return [np.asarray(part) for part in (made.value(), made.gradient(params))]
+
+    found = [value_and_gradient(histograms[0])]
+    with count_traces() as traces:
+        found.append(value_and_gradient(histograms[1]))
+    assert traces.total == 0, traces.by_function
+    on_zrun.uninstall()
+    for values, each in zip(histograms, found, strict=True):
+        assert_same(each, value_and_gradient(values), rtol=1e-9)
+    assert found[0][0] != found[1][0]
+
+
 def test_minima_are_those_of_zfit(installed):
     study, array = Study(), sample()
     start = [0.4, 5.0, 1.0, -0.1]

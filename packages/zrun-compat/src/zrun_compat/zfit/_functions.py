@@ -184,6 +184,8 @@ def is_symbolic(loss: Any) -> bool:
     for data in loss._data:
         dataset = getattr(data, "dataset", None)
         held = () if dataset is None else (dataset._tensor, *dataset._tensormap.values())
+        if hasattr(data, "holder"):
+            held = (data.holder.values,)
         if any(isinstance(each, tf.Tensor) and not hasattr(each, "numpy") for each in held):
             return True
     return False

@@ -70,7 +70,7 @@ class Handlers:
     """Visitors for zfit's classes.
 
     Args:
-        data: the class of unbinned data.
+        data: the classes of data, unbinned and binned.
         parameter: the class of independent parameters.
         losses: the classes of losses that are taken apart.
         settings: gives what tracing reads of zfit's settings, as a hashable.
@@ -78,10 +78,13 @@ class Handlers:
     Scope: process, until `leave`.
     """
 
-    def __init__(self, data: type, parameter: type, losses: tuple[type, ...], settings: Callable[[], Any]) -> None:
+    def __init__(
+        self, data: tuple[type, ...], parameter: type, losses: tuple[type, ...], settings: Callable[[], Any]
+    ) -> None:
         self._losses, self._settings = losses, settings
-        self._before = {cls: visitor_of(cls) for cls in (data, parameter, *losses)}
-        add_visitor(data, self._data)
+        self._before = {cls: visitor_of(cls) for cls in (*data, parameter, *losses)}
+        for cls in data:
+            add_visitor(cls, self._data)
         add_visitor(parameter, self._parameter)
         for cls in losses:
             add_visitor(cls, self._loss)

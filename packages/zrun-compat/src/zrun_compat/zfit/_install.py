@@ -28,6 +28,14 @@ _SWAPPED: Final = (
     "autodiff_hessian",
     "automatic_value_gradient_hessian",
 )
+_LOSSES: Final = (
+    "UnbinnedNLL",
+    "ExtendedUnbinnedNLL",
+    "BinnedNLL",
+    "ExtendedBinnedNLL",
+    "BinnedChi2",
+    "ExtendedBinnedChi2",
+)
 _PLACE: Final = "_functions_on_zrun"
 
 _lock: Final = RLock()
@@ -204,7 +212,7 @@ def _exchange_all(exchange: Exchange) -> Callable[[], None]:
         tables = (zfit.settings.ztypes, zfit.settings.options)
         return tuple(tuple((name, repr(table[name])) for name in sorted(table)) for table in tables)
 
-    losses = (zfit.loss.UnbinnedNLL, zfit.loss.ExtendedUnbinnedNLL)
+    losses = tuple(getattr(zfit.loss, name) for name in _LOSSES)
     around = Surroundings(registry, zextension.DoNotCompile, losses, settings)
     Visits((BaseSpace,), OrderedSet)
 
@@ -247,7 +255,7 @@ def _exchange_all(exchange: Exchange) -> Callable[[], None]:
         exchange.function(getattr(math, name), getattr(_templates, name))
     exchange.closures(released_code, template)
     zfit.run.__class__ = on_zrun(type(zfit.run), registry, of_zfit)
-    handlers = Handlers(zfit.Data, zfit.Parameter, losses, settings)
+    handlers = Handlers((zfit.Data, zfit.data.BinnedData), zfit.Parameter, losses, settings)
 
     def give_rest_back() -> None:
         give_mode_back()

@@ -31,6 +31,8 @@ _OF_LOSS: Final = frozenset(
     {*_LISTS, "_options", "_cache", "_cachers", "_is_precompiled", "_precompiled_hashes", "hs3"}
 )
 _OF_DATA: Final = frozenset({"dataset", "_weights", "_cache", "_cachers", "_name", "_label", "_nentries", "hs3"})
+_NAMES: Final = ("name", "label")
+_OF_BINNED_DATA: Final = frozenset({"holder", "hs3", *_NAMES})
 
 _tokens: Final[WeakValueDictionary[ByValue, ByValue]] = WeakValueDictionary()
 
@@ -145,6 +147,8 @@ def data_apart(data: Any, state: State) -> tuple[Callable[[Iterator[Any]], Any],
     Raises:
         NotUnderstood: it cannot be taken apart.
     """
+    if (type(data).__module__, type(data).__name__) == ("zfit._data.binneddatav1", "BinnedData"):
+        return _binned_apart(data, state)
     dataset: Any = getattr(data, "dataset", None)
     if (type(data).__module__, type(data).__name__) != ("zfit.core.data", "Data") or data._use_hash:
         raise NotUnderstood(repr(type(data)))
@@ -178,6 +182,29 @@ def data_apart(data: Any, state: State) -> tuple[Callable[[Iterator[Any]], Any],
         return made
 
     return together, (state.of(rest), spec), tensors
+
+
+def _binned_apart(data: Any, state: State) -> tuple[Callable[[Iterator[Any]], Any], Any, list[Any]]:
+    """The same for a histogram, of which values and variances are the tensors."""
+    holder = data.holder
+    if type(holder).__name__ != "BinnedHolder" or data._use_hash:
+        raise NotUnderstood(repr(type(holder)))
+    has_variances = holder.variances is not None
+    tensors = [holder.values, holder.variances] if has_variances else [holder.values]
+    if not all(isinstance(each, tf.Tensor) and hasattr(each, "numpy") for each in tensors):
+        raise NotUnderstood("data that can change")
+    rest = {name: value for name, value in vars(data).items() if name not in _OF_BINNED_DATA}
+    sizes = tuple((each.dtype, tuple(each.shape)) for each in tensors)
+    cls, of_holder, space, named = type(data), type(holder), holder.space, {n: getattr(data, n) for n in _NAMES}
+
+    def together(leaves: Iterator[Any]) -> Any:
+        held = of_holder.__new__(of_holder)
+        vars(held).update(space=space, values=next(leaves), variances=next(leaves) if has_variances else None)
+        made = cls.__new__(cls)
+        vars(made).update(rest, **named, holder=held)
+        return made
+
+    return together, (cls, state.of(rest), state.of(space), sizes), tensors
 
 
 class _LossNode(Node):

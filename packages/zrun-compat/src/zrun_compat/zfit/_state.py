@@ -122,6 +122,9 @@ class State:
     def _of_object(self, obj: Any, cls: Any) -> Hashable:
         if not _is_of_zfit(cls):
             raise NotUnderstood(repr(cls))
+        if any(base.__module__ == "boost_histogram.axis" for base in cls.__mro__):
+            # An axis holds an object of compiled code; this is all that there is to say of it.
+            return ("axis", cls, getattr(obj, "name", ""), repr(obj), _of_array(np.asarray(obj.edges)))
         held = dict(getattr(obj, "__dict__", {}))
         for base in cls.__mro__:
             for name in _slots(base):
@@ -171,6 +174,7 @@ def _known_container(cls: type) -> type:
         "ordered_set",
         "dotmap",
         "frozendict",
+        "hist",
         "zfit",
     ):
         raise NotUnderstood(repr(cls))
