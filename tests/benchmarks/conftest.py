@@ -20,6 +20,7 @@ CPUS = Path("/proc/cpuinfo")
 COMPARED = ("tensorflow", "numpy", "jax", "zfit", "iminuit", "numba-stats", "numdifftools", "jacobi", "scipy")
 ROWS = pytest.StashKey[list]()
 NOTES = pytest.StashKey[list]()
+_REST = 0.05
 
 
 class Comparison:
@@ -41,9 +42,12 @@ class Comparison:
         times = {name: [] for name in ways}
         for way in ways.values():
             _seconds(way, number)
-        for _ in range(rounds):
-            for name, way in ways.items():
-                times[name].append(_seconds(way, number))
+        # Each round begins with another, so that none is always timed after the same one.
+        names = list(ways)
+        for turn in range(rounds):
+            first = turn % len(names)
+            for name in names[first:] + names[:first]:
+                times[name].append(_seconds(ways[name], number))
         return self.from_times(
             work, {name: [each / number for each in values] for name, values in times.items()}, errors=errors
         )
@@ -62,6 +66,8 @@ def _seconds(way, number):
     repeat = range(number)
     enabled = gc.isenabled()
     gc.disable()
+    # Threads of OpenMP, which numba uses, spin for some time after their work, and take a CPU from what is next.
+    time.sleep(_REST)
     try:
         start = time.perf_counter()
         for _ in repeat:
