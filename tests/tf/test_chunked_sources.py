@@ -312,3 +312,16 @@ def test_without_pyarrow_the_error_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(ImportError, match=r"zrun-tf\[parquet\]"):
         zrun.chunked_sum(columns, tmp_path / "x.parquet")
+
+
+@pytest.mark.parametrize("form", ["array", "dict", "weights", "batches"])
+def test_a_mask_is_refused_because_it_would_be_ignored(form):
+    masked = np.ma.masked_array([1.0, 2.0, 3.0], [False, True, False])
+    data, weights = {
+        "array": (masked, None),
+        "dict": ({"x": masked}, None),
+        "weights": (np.ones(3), masked),
+        "batches": (lambda: iter([masked]), None),
+    }[form]
+    with pytest.raises(ValueError, match="is a masked array with 1 masked values"):
+        zrun.chunked_sum(lambda x: x["x"] if form == "dict" else x, data, weights=weights)

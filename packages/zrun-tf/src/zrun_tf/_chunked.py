@@ -67,6 +67,7 @@ def chunked_sum(
         ChunkError: arrays have different numbers of rows, batches differ, rows cannot be read again for a derivative,
             or `func` returns something that is no sum.
         TypeError: data are of a kind that has no rows.
+        ValueError: an array has masked values.
         KeyboardInterrupt: Ctrl-C, between chunks; the message says how many were done.
 
     Where the policy says that losses build graphs, `func` is traced once, for any number of rows, and run in as many
@@ -112,6 +113,7 @@ def chunked_map(
     Raises:
         ChunkError: as for `chunked_sum`.
         TypeError: as for `chunked_sum`.
+        ValueError: as for `chunked_sum`.
         KeyboardInterrupt: as for `chunked_sum`.
 
     Derivatives are those of `chunked_sum`, where the data are arrays.

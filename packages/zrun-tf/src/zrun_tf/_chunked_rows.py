@@ -13,6 +13,7 @@ from zrun_core._chunks import check_aligned
 from zrun_core.errors import ChunkError
 
 from ._chunked_buffers import first_shared_row, from_file, is_mapped
+from ._data import refuse_masked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -57,6 +58,7 @@ def as_array(name: str, value: Any) -> Any:
     Raises:
         ChunkError: it has no first axis.
         TypeError: it is not made of numbers.
+        ValueError: it has masked values.
     """
     if isinstance(value, tf.Variable):
         value = tf.convert_to_tensor(value)
@@ -74,6 +76,7 @@ def as_array(name: str, value: Any) -> Any:
             f"same for all rows after the data, as further arguments."
         )
     if isinstance(value, np.ndarray):
+        refuse_masked(name, value)
         try:
             known = value.dtype.kind not in "OUSMmV" and tf.as_dtype(value.dtype) is not None
         except TypeError:
