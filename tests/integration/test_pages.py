@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import re
-import subprocess
-import sys
 import warnings
 from urllib.parse import urlsplit
 
@@ -25,8 +23,6 @@ RUN_BY = {
     "docs/site/large-data.md": "tests/tf/test_chunked_docs.py",
     "packages/zrun-core/README.md": "tests/core/test_docs.py",
 }
-# In a process of its own, since it shows what is in the cache.
-ALONE = {"docs/site/tutorial.md"}
 # Its blocks are pairs, before and after, of which each stands for itself.
 PAIRS = "docs/site/migration.md"
 PYTHON = {name_of(page): blocks(page, "python") for page in PAGES if blocks(page, "python")}
@@ -38,11 +34,6 @@ EXCUSED = {"docs/site/migration.md": 2, "docs/site/zfit.md": 1}
 @pytest.mark.parametrize("name", [name for name in PYTHON if name not in RUN_BY and name != PAIRS])
 def test_every_block_of_the_page_runs(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    if name in ALONE:
-        command = [sys.executable, ROOT / "tests" / "pages.py", ROOT / name]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-        assert done.returncode == 0, done.stderr
-        return
     with policy_unchanged():
         run_page(ROOT / name)
     plt.close("all")
