@@ -1,19 +1,18 @@
-"""Derivatives of a mixture likelihood against JAX."""
+"""Derivatives of a mixture likelihood against JAX, which is installed for the benchmarks alone."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from importlib.util import find_spec
 
 import numpy as np
-import pytest
 import tensorflow as tf
 
 import zrun_tf as zrun
 
-# In a process of its own: JAX warns of every fork after it, and what it is told of float64 holds for the process.
+# In a process of its own: JAX warns of every fork after it, and what it is told of float64 holds for the process. It is
+# not installed for the other tests, since TensorFlow imports it where it finds it.
 WITH_JAX = """
 import sys
 
@@ -34,7 +33,6 @@ np.savez(sys.argv[2], gradient=jax.grad(loss)(x), hessian=jax.hessian(loss)(x))
 """
 
 
-@pytest.mark.skipif(find_spec("jax") is None, reason="could not import 'jax'")
 def test_derivatives_of_a_mixture_agree_with_jax(tmp_path):
     rng = np.random.default_rng(5)
     data = np.concatenate([rng.normal(3.0, 0.4, 400), rng.exponential(4.0, 600)])
