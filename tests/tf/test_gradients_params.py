@@ -276,7 +276,19 @@ def test_numpy_code_gets_its_true_derivative_numerically():
         ({"bounds": [(0.0, 1.0)]}, r"bounds must hold one \(low, high\) for each .* \(3, 2\)"),
         ({"bounds": {"c": (0.0, 1.0)}}, r"bounds must have the keys of params, \['a', 'b'\]; got the keys \['c'\]"),
         ({"bounds": {"a": 1.0}}, r"bounds\['a'\] must be a pair \(low, high\); got 1.0"),
-        ({"bounds": {"b": (np.zeros(2), 1.0)}}, r"bounds\['b'\] must broadcast against shape \(\)"),
+        ({"bounds": {"b": (np.zeros(2), 1.0)}}, r"bounds\['b'\] must hold numbers that broadcast against shape \(\)"),
+        ({"bounds": {"b": ("low", 1.0)}}, r"bounds\['b'\] must hold numbers .* got 'low'"),
+        ({"bounds": {"a": (np.zeros(3), 1.0)}}, r"bounds\['a'\] must hold numbers that broadcast against shape \(2,\)"),
+        (
+            {"bounds": {"b": (1.0, 0.0)}},
+            r"bounds of params\['b'\] must be a lower one below an upper one; got \(1.0, 0",
+        ),
+        ({"bounds": {"b": (0.7, 0.7)}}, r"bounds of params\['b'\] must be a lower .* fixed="),
+        ({"scale": {"a": [1.0, -2.0]}}, r"scale of params\['a'\]\[1\] must be a positive number.*got -2.0"),
+        ({"scale": 0.0}, r"scale of params\['a'\]\[0\] must be a positive number"),
+        ({"scale": np.inf}, "must be a positive number"),
+        ({"scale": {"b": "wide"}}, r"scale\['b'\] must hold numbers"),
+        ({"fixed": {"b": 0.5}}, "fixed must hold True or False.*0.5"),
         ({"bounds": "wide"}, "bounds must hold one"),
         ({"scale": [1.0]}, r"scale must hold one positive number for each element of params"),
         ({"scale": {"c": 1.0}}, r"scale must have the keys of params"),
@@ -288,6 +300,14 @@ def test_wrong_options_are_refused_whatever_the_way(function, options, message):
     for autograd in (True, False):
         with pytest.raises(zrun.GradientError, match=message):
             function(lambda a, b: tf.reduce_sum(a) * b, params, **{"autograd": autograd, **options})
+
+
+@pytest.mark.needs_graph
+@pytest.mark.parametrize("options", [{"bounds": [(2.0, 0.0)]}, {"scale": -1.0}])
+def test_options_that_fit_no_value_are_refused_in_a_graph(options):
+    # They used to leave no step, and NaN.
+    with pytest.raises(zrun.GradientError, match="must be a"):
+        tf.function(lambda x: zrun.gradient(tf.sin, x, autograd=False, **options))(tf.constant(1.0, F64))
 
 
 def test_bounds_by_key_and_by_element():

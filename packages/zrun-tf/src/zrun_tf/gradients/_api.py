@@ -65,6 +65,7 @@ def asked_for(what: str, func: Any, params: Any, autograd: bool | None, unconnec
         fixed=problem.flat_fixed(numeric["fixed"], known_shapes=not way),
         noise=None if noise is None else float(noise),
     )
+    options.check(problem)
     # While a graph is built, it would be counted once, however often the graph runs.
     if tf.executing_eagerly():
         note_gradient(problem.name, what, autograd=way)

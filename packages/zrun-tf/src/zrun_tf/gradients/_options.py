@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from zrun_tf._errors import GradientError
+
 if TYPE_CHECKING:
-    from ._params import Numbers
+    from ._params import Numbers, Problem
 
 
 class NumericOptions(NamedTuple):
@@ -38,3 +40,25 @@ class NumericOptions(NamedTuple):
             "scale": None if self.scale is None else self.scale[free],
             "noise": self.noise,
         }
+
+    def check(self, problem: Problem) -> None:
+        """Refuse bounds and scales that no value of the parameters fits: in a graph, NaN would be all that is said.
+
+        Args:
+            problem: the function and its parameters, for messages.
+
+        Raises:
+            GradientError: a lower bound is not below its upper one, or a scale is not a positive number.
+        """
+        for place, (low, high) in enumerate([] if self.bounds is None else self.bounds):
+            if low >= high:
+                raise GradientError(
+                    f"The bounds of {problem.element_names()[place]} must be a lower one below an upper one; got "
+                    f"({low}, {high}). Hold a parameter with fixed=…."
+                )
+        for place, scale in enumerate([] if self.scale is None else self.scale):
+            if scale <= 0.0 or np.isinf(scale):
+                raise GradientError(
+                    f"The scale of {problem.element_names()[place]} must be a positive number, or None where it is not "
+                    f"known; got {scale}."
+                )

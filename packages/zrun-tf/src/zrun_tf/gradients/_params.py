@@ -184,16 +184,14 @@ class Problem:
         if fixed is None:
             return np.zeros(sum(self.sizes) if known_shapes or self._known_shapes() else 0, bool)
         size = sum(self.sizes)
-        if isinstance(fixed, Mapping):
-            mask = np.asarray(self._spread("fixed", fixed, missing=False), bool)
-        else:
-            given = np.asarray(fixed)
-            if given.dtype != np.bool_ or given.shape != (size,):
-                raise GradientError(
-                    f"fixed must hold True or False for each element of params, a mask of shape ({size},), or be a "
-                    f"mapping with keys of params; got {fixed!r}."
-                )
-            mask = np.asarray(given, bool)
+        by_key = isinstance(fixed, Mapping)
+        masks = [np.asarray(part) for part in (fixed.values() if by_key else [fixed])]
+        if any(part.dtype != np.bool_ for part in masks) or not (by_key or masks[0].shape == (size,)):
+            raise GradientError(
+                f"fixed must hold True or False for each element of params, a mask of shape ({size},), or be a "
+                f"mapping with keys of params; got {fixed!r}."
+            )
+        mask = np.asarray(self._spread("fixed", fixed, missing=False) if by_key else masks[0], bool)
         if np.all(mask):
             raise GradientError(f"{self.what} of {self.name}: fixed holds every parameter; leave one free.")
         ends = np.cumsum(self.sizes)
@@ -212,10 +210,13 @@ class Problem:
         parts = []
         for key in keys:
             for path, leaf in _leaves(self._params[key], f"{argument}[{key!r}]"):
-                numbers = np.asarray(given.get(key, missing), np.float64)
-                if np.broadcast_shapes(numbers.shape, np.shape(leaf)) != np.shape(leaf):
-                    raise GradientError(f"{path} must broadcast against shape {np.shape(leaf)}; got {given[key]!r}.")
-                parts.append(np.broadcast_to(numbers, np.shape(leaf)).ravel())
+                try:
+                    numbers = np.broadcast_to(np.asarray(given.get(key, missing), np.float64), np.shape(leaf))
+                except (TypeError, ValueError):
+                    raise GradientError(
+                        f"{path} must hold numbers that broadcast against shape {np.shape(leaf)}; got {given[key]!r}."
+                    ) from None
+                parts.append(numbers.ravel())
         return np.concatenate(parts)
 
 
