@@ -139,9 +139,24 @@ def test_noise_is_noticed(size):
 
 
 def test_a_kink_has_an_error_of_its_size():
-    found, error, _ = derivative(abs, 0.0)
-    assert found == 0.0
-    assert error >= 1.0
+    for function, at in ((abs, 0.0), (lambda x: abs(x - 1.0) + 0.5, 1.0)):
+        found, error, _ = derivative(function, at)
+        assert found == 0.0
+        assert error >= 1.0
+
+
+@pytest.mark.parametrize(
+    ("f", "x", "true"),
+    [
+        (lambda x: x / 2, 1.7e308, 0.5),
+        (lambda x: np.sin(x / 1e300), 1e300, np.cos(1.0) / 1e300),
+    ],
+)
+def test_a_parameter_near_the_ends_of_the_floats(f, x, true):
+    # Products of two steps used to overflow, which gave the derivative 0 with the error 0.
+    found, error, _ = derivative(f, x)
+    assert found == pytest.approx(true, rel=1e-9, abs=0.0)
+    assert abs(found - true) <= error + 4e-16 * true
 
 
 def test_what_lies_beyond_a_narrow_peak_is_not_taken_for_its_slope():

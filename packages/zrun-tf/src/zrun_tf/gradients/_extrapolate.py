@@ -25,6 +25,7 @@ _NOISE_LEVELS: Final = 4
 _ROUNDING_LIKE: Final = 30.0
 # Powers of two by which the spacing of values is looked for above that of floats: up to 2³¹ times.
 _SPACINGS: Final = (16, 8, 4, 2, 1)
+_CANCELLED: Final = 8.0
 
 
 class Differences(NamedTuple):
@@ -78,6 +79,7 @@ def extrapolate(
     quiet_tolerance: Any = None,
     searched_down: Any = False,
     noise: Any = None,
+    apart: Any = 0.0,
     few_factor: Any = 1.0,
 ) -> Derivative:
     """Choose, per entry, the combination of levels with the smallest error estimate.
@@ -98,6 +100,7 @@ def extrapolate(
         quiet_tolerance: the same where there is no more noise than rounding makes; None: no other one.
         searched_down: whether the ladder was extended to smaller steps, so that its end shows noise and nothing else.
         noise: error of a function value, where known; None: estimated from the differences at the smallest steps.
+        apart: the spacing of the function values, where it is known to show how they are rounded.
         few_factor: how many times the noise counts where it was seen in one difference only.
     """
     usable = measured.usable
@@ -133,6 +136,7 @@ def extrapolate(
     # Of so few levels, the noise is seen in one difference only, with truncation on top of it.
     few = xp.sum(xp.where(usable, 1.0, 0.0), axis=0) <= _FEW
     factor = xp.where(few, few_factor, _NOISE_FACTOR)
+    scatter = xp.maximum(scatter, 0.5 * apart * measured.amplification)
     noisy = factor * xp.concatenate([scatter[order:] for order in orders])
     like_rounding = xp.concatenate([like_rounding[order:] for order in orders])
     variation = xp.concatenate([measured.variation[:count] for count in counts])
@@ -161,7 +165,7 @@ def extrapolate(
 
 
 def spacing(xp: Any, values: tuple[Any, ...], f0: Any, wide: Any, eps: float) -> Any:
-    """The power of two of which all values of a function are multiples; 0 where it is finer than they need.
+    """The power of two of which all values of a function are multiples; 0 where that is about what rounding leaves.
 
     What is left of a cancellation has the spacing of the numbers that cancelled, and so their rounding: a residual is
     the difference of a model and a datum, both of which may be far larger. Differences rounded alike hide that.
@@ -175,17 +179,16 @@ def spacing(xp: Any, values: tuple[Any, ...], f0: Any, wide: Any, eps: float) ->
     """
     known = [xp.where(wide & xp.isfinite(value), value, f0) for value in values]
     largest = xp.max(xp.stack([xp.max(xp.abs(value), axis=0) for value in known]), axis=0)
-    found = eps * xp.exp2(xp.floor(xp.log2(xp.where(largest > 0.0, largest, 1.0))))
+    least = found = eps * xp.exp2(xp.floor(xp.log2(xp.where(largest > 0.0, largest, 1.0))))
 
     def divides(trial: Any) -> Any:
         apart = [xp.any(xp.floor(value / trial) != value / trial, axis=0) for value in known]
         return ~(apart[0] | apart[1]) & (xp.floor(f0 / trial) == f0 / trial)
 
-    some = divides(found)
     for power in _SPACINGS:
         wider = found * 2.0**power
         found = xp.where(divides(wider), wider, found)
-    return xp.where(some & (largest > 0.0), found, 0.0)
+    return xp.where((largest > 0.0) & (found >= _CANCELLED * least), found, 0.0)
 
 
 def _numbered(xp: Any, numbers: list[int], like: Any) -> Any:

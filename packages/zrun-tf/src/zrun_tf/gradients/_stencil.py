@@ -139,7 +139,8 @@ def differences(xp: Any, order: int, f0: Any, fa: Any, fb: Any, at: Offsets) -> 
     slope = (xp.abs(da) + xp.abs(db)) / (2.0 * xp.abs(a))
     gap = xp.abs(da / a - db / b)
     if order == 1:
-        wa, wb = -b / (a * (a - b)), a / (b * (a - b))
+        # Products of steps would overflow or underflow where a parameter is near the ends of the floats.
+        wa, wb = -(b / a) / (a - b), (a / b) / (a - b)
         amplification = xp.abs(wa) + xp.abs(wb) + xp.abs(wa + wb)
         return Differences(wa * da + wb * db, amplification, magnitude, slope, gap, usable)
     # Errors of the three values rarely add up to the worst, 4 / h²; found on the zoo, as in `_extrapolate`.
@@ -190,9 +191,10 @@ def derive(
     # The orders are one more axis, next to that of the levels.
     each = [differences(xp, order, f0, fa, fb, at) for order in orders]
     measured = Differences(*(xp.stack(parts, axis=1) for parts in zip(*each, strict=True)))
-    # Steps that are not tiny may lead to exact values, which have wide spacings and no rounding.
-    apart = xp.where(searched_down, spacing(xp, (fa, fb), f0, at.wide, eps), 0.0)
-    measured = measured._replace(magnitude=xp.maximum(measured.magnitude, apart / eps))
+    apart: Any = 0.0
+    if searched_down is not False:
+        # Steps that are not tiny may lead to exact values, which have wide spacings and no rounding.
+        apart = xp.where(searched_down, spacing(xp, (fa, fb), f0, at.wide, eps), 0.0)
     step = xp.where(side == 0.0, 2.0, 1.0)
     first = xp.stack([xp.zeros_like(step) + 2.0 if order == 1 else step for order in orders])
     column = [-1] + [1] * len(side.shape)
@@ -210,6 +212,7 @@ def derive(
         quiet_tolerance=xp.where(whole, quiet, tolerance),
         searched_down=searched_down,
         noise=noise,
+        apart=apart,
         few_factor=xp.constant(np.reshape([_FEW_FACTOR[order] for order in orders], column)),
     )
     still = ~xp.any(at.wide & ((fa != f0) | (fb != f0)), axis=0)
