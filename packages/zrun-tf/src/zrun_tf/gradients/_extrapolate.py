@@ -25,7 +25,8 @@ _NOISE_LEVELS: Final = 4
 _ROUNDING_LIKE: Final = 30.0
 # Powers of two by which the spacing of values is looked for above that of floats: up to 2³¹ times.
 _SPACINGS: Final = (16, 8, 4, 2, 1)
-_CANCELLED: Final = 8.0
+# Of spacings still wider, the function's values are exact, as those of polynomials at round numbers are.
+_CANCELLED: Final = (8.0, 4096.0)
 
 
 class Differences(NamedTuple):
@@ -136,8 +137,10 @@ def extrapolate(
     # Of so few levels, the noise is seen in one difference only, with truncation on top of it.
     few = xp.sum(xp.where(usable, 1.0, 0.0), axis=0) <= _FEW
     factor = xp.where(few, few_factor, _NOISE_FACTOR)
-    scatter = xp.maximum(scatter, 0.5 * apart * measured.amplification)
     noisy = factor * xp.concatenate([scatter[order:] for order in orders])
+    # Half a spacing is the most by which a value can be rounded.
+    spaced = 0.5 * apart * measured.amplification
+    noisy = xp.maximum(noisy, xp.concatenate([spaced[order:] for order in orders]))
     like_rounding = xp.concatenate([like_rounding[order:] for order in orders])
     variation = xp.concatenate([measured.variation[:count] for count in counts])
     low = xp.concatenate([low, *(low[1 : count + 1] for count in counts[1:])])
@@ -188,7 +191,8 @@ def spacing(xp: Any, values: tuple[Any, ...], f0: Any, wide: Any, eps: float) ->
     for power in _SPACINGS:
         wider = found * 2.0**power
         found = xp.where(divides(wider), wider, found)
-    return xp.where((largest > 0.0) & (found >= _CANCELLED * least), found, 0.0)
+    fewest, most = (factor * least for factor in _CANCELLED)
+    return xp.where((largest > 0.0) & (found >= fewest) & (found <= most), found, 0.0)
 
 
 def _numbered(xp: Any, numbers: list[int], like: Any) -> Any:
