@@ -1,4 +1,4 @@
-"""What differs between the versions of Python and NumPy that are supported, each with the version that ends it."""
+"""What differs between the versions of Python, NumPy and TensorFlow, each with the version that ends it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import sys
 from traceback import format_exception_only
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    import numpy as np
 
 
 def byte_bounds(array: np.ndarray[Any, Any]) -> tuple[int, int]:
     """The addresses of the first byte of an array and of the one after its last."""
+    import numpy as np
+
     if hasattr(np, "byte_bounds"):
         # Until NumPy 1.26 is dropped.
         return np.byte_bounds(array)  # type: ignore[no-any-return] # noqa: NPY201
@@ -41,3 +43,16 @@ def told_in(text: str, errors: Iterable[BaseException]) -> BaseException | None:
     """
     said = (("".join(format_exception_only(type(error), error)).strip(), error) for error in errors)
     return next((error for line, error in said if f"\n{line}\n" in f"\n{text}\n"), None)
+
+
+def nameless_between(named: int, nameless: int, between: int) -> int:
+    """How many threads without a name are those that TensorFlow runs operations in, side by side.
+
+    Until TensorFlow 2.20 is dropped, which gives its threads no names.
+
+    Args:
+        named: the threads of that pool that have its name.
+        nameless: the threads without a name that may be of that pool.
+        between: how many threads the pool was asked to have.
+    """
+    return 0 if named else min(nameless, between)

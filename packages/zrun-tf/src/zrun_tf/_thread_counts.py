@@ -7,6 +7,8 @@ import threading
 from collections import Counter
 from pathlib import Path
 
+from ._compat import nameless_between
+
 _TASKS = Path("/proc/self/task")
 
 PYTHON = "Python"
@@ -49,32 +51,34 @@ def count_threads() -> Counter[str] | None:
     return counts
 
 
-def by_pool(now: Counter[str], earlier: int, within: int) -> dict[str, int]:
+def by_pool(now: Counter[str], earlier: int, within: int, between: int) -> dict[str, int]:
     """Tell threads without a name apart.
 
     Args:
         now: what `count_threads` says.
         earlier: how many native threads without a name there were before TensorFlow started.
         within: how many threads TensorFlow starts within operations; 0 as long as it has not started.
+        between: how many it starts between operations, where it gives them no name; 0 as long as it has not started.
 
     Returns:
         The number of threads by pool, without empty pools. What is neither from before nor within operations stays
         among the others: TensorFlow's compiler and input pipelines start such threads.
 
     Example:
-        >>> by_pool(Counter({PYTHON: 1, OTHERS: 4, BETWEEN: 2}), earlier=1, within=2)[WITHIN]
+        >>> by_pool(Counter({PYTHON: 1, OTHERS: 4, BETWEEN: 2}), earlier=1, within=2, between=2)[WITHIN]
         2
     """
     nameless = now[OTHERS]
     before = min(nameless, earlier)
     pool = min(nameless - before, within)
+    unnamed = nameless_between(now[BETWEEN], nameless - before - pool, between)
     found = {
         PYTHON: now[PYTHON],
         EARLIER: before,
-        BETWEEN: now[BETWEEN],
+        BETWEEN: now[BETWEEN] + unnamed,
         WITHIN: pool,
         COMPILED: now[COMPILED],
         HELPERS: now[HELPERS],
-        OTHERS: nameless - before - pool,
+        OTHERS: nameless - before - pool - unnamed,
     }
     return {name: number for name, number in found.items() if number}

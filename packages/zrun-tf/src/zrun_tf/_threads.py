@@ -181,6 +181,7 @@ def thread_report() -> ThreadReport:
     pools = blas_pools()
     if counted is not None and not running:
         earlier = counted
+    within, between = (intra, inter) if running else (0, 0)
     nameless = earlier[OTHERS] if earlier is not None else sum(pool.threads - 1 for pool in pools or ())
     return ThreadReport(
         intra=intra,
@@ -188,7 +189,7 @@ def thread_report() -> ThreadReport:
         started=running,
         started_at=str(_start) if running else "",
         before=None if earlier is None else sum(earlier.values()),
-        now=None if counted is None else by_pool(counted, nameless, intra if running else 0),
+        now=None if counted is None else by_pool(counted, nameless, within, between),
         blas=pools,
     )
 
