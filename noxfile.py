@@ -33,8 +33,9 @@ MATRIX = GROUPS["tool"]["zrun"]["matrix"]
 TENSORFLOW_MINORS = sorted({int(row["python"].split(".")[1]) for row in MATRIX["rows"] if "tensorflow" in row})
 # A process for each CPU; the tests of a file stay together, since they share what takes long to make.
 PARALLEL = "--numprocesses=auto --dist=loadfile"
-# What is imported is compiled once, also where Python may not write bytecode, since TensorFlow takes ten seconds
-# otherwise, in each process that a test starts.
+# The processes agree on the names of tests that are made of sets.
+SAME_NAMES = {"PYTHONHASHSEED": "0"}
+# Imports are compiled once, also where Python may not write bytecode: TensorFlow takes ten seconds otherwise.
 COMPILED = {"PYTHONDONTWRITEBYTECODE": ""}
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2", "MPLBACKEND": "Agg", **COMPILED}
 TENSORFLOW_PYTHON, NO_TENSORFLOW = tensorflow_python(TENSORFLOW_MINORS)
@@ -147,11 +148,9 @@ def matrix(session: nox.Session, row: str | None) -> None:
         session.run_install("python", "-m", "pip", "uninstall", "--yes", "--quiet", *PACKAGES)
     stated = [nox.project.load_toml(ROOT / "packages" / name / "pyproject.toml") for name in PACKAGES]
     session.install(*options, *wanted, *requirements(settings, stated))
-    failing_is_fine = range(256) if "may-fail" in settings else (0,)
-    # One seed, so that the processes agree on the names of tests that are made of sets.
-    env = {**QUIET, "PYTEST_ADDOPTS": PARALLEL, "PYTHONHASHSEED": "0"}
-    arguments = run_arguments(settings, MATRIX, session.posargs)
-    session.run("python", ".ci/row.py", *arguments, env=env, success_codes=failing_is_fine)
+    env = {**QUIET, **SAME_NAMES, "PYTEST_ADDOPTS": PARALLEL}
+    said = run_arguments(settings, MATRIX, session.posargs)
+    session.run("python", ".ci/row.py", *said, env=env, success_codes=range(256) if "may-fail" in settings else (0,))
 
 
 @nox.session
@@ -166,8 +165,8 @@ def core(session: nox.Session) -> None:
         session.run("python", *tests, *session.posargs)
         return
     session.run("python", "-m", "coverage", "erase", silent=True)
-    measured = ("python", "-m", "coverage", "run", "--source=zrun_core")
-    session.run(*measured, *tests, *PARALLEL.split(), env={"PYTHONHASHSEED": "0"})
+    measured = ("coverage", "run", "--source=zrun_core")
+    session.run("python", "-m", *measured, *tests, *PARALLEL.split(), env=SAME_NAMES)
     session.run("python", "-m", "coverage", "combine", "--quiet")
     # Every line and branch: what no test runs is not known to work.
     session.run("python", "-m", "coverage", "report", "--include=*/zrun_core/*", "--fail-under=100")
