@@ -176,7 +176,7 @@ def data_apart(data: Any, state: State) -> tuple[Callable[[Iterator[Any]], Any],
         tensor = next(leaves) if has_whole else None
         tensormap = {**places, **{name: next(leaves) for name in columns}}
         vars(light).update(_tensor=tensor, _tensormap=tensormap, _ndims=ndims, _nevents=None)
-        made = cls.__new__(cls)
+        made = object.__new__(cls)
         vars(made).update(rest, **named, dataset=light, _nentries=None, _cache={}, _cachers=WeakKeyDictionary())
         vars(made)["_weights"] = next(leaves) if has_weights else None
         return made
@@ -198,9 +198,9 @@ def _binned_apart(data: Any, state: State) -> tuple[Callable[[Iterator[Any]], An
     cls, of_holder, space, named = type(data), type(holder), holder.space, {n: getattr(data, n) for n in _NAMES}
 
     def together(leaves: Iterator[Any]) -> Any:
-        held = of_holder.__new__(of_holder)
+        held = object.__new__(of_holder)
         vars(held).update(space=space, values=next(leaves), variances=next(leaves) if has_variances else None)
-        made = cls.__new__(cls)
+        made = object.__new__(cls)
         vars(made).update(rest, **named, holder=held)
         return made
 
