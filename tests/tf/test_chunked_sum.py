@@ -96,6 +96,22 @@ def test_inside_a_graph(autograd, jit, decorate):
     assert float(gradient) == pytest.approx(np.sum(1.0 - 2 * X), rel=1e-12 if autograd else 1e-7)
 
 
+@pytest.mark.parametrize("chunksize", [100, 5000, None])
+def test_inside_a_graph_for_any_number_of_rows(chunksize):
+    # This used to fail for chunksize=None: the shape of a block was that of more rows than there can be.
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.float64)])
+    def both(x):
+        def doubled(x):
+            return tf.reshape(2 * x, tf.shape(x))
+
+        return [compute(doubled, x, chunksize=chunksize) for compute in (zrun.chunked_sum, zrun.chunked_map)]
+
+    for n in (0, 1003):
+        total, values = both(X[:n])
+        assert float(total) == pytest.approx(2 * np.sum(X[:n]), rel=1e-13)
+        np.testing.assert_array_equal(values, 2 * X[:n])
+
+
 @pytest.mark.parametrize("jit", [True, False])
 def test_a_tape_around_a_graph_to_second_order(jit):
     @tf.function(jit_compile=jit, autograph=False)
@@ -402,3 +418,70 @@ def test_a_variable_that_changes_before_its_gradient_is_asked_for():
     mu.assign(2.0)
     with pytest.raises(zrun.GradientError, match="had changed"):
         tape.gradient(total, mu)
+
+
+# Results with another number of rows than the chunk, which only a graph that runs can know of.
+MISCOUNTED = {
+    "fewer": lambda x: x[:3],
+    "more": lambda x: tf.concat([x, x], axis=0),
+    "masked": lambda x: tf.boolean_mask(x, x > 0),
+    "in columns": lambda x: tf.stack([x, x], axis=1)[1:],
+    "one of two": lambda x: (x, x[::2]),
+    "whole numbers": lambda x: tf.cast(x[:-1], tf.int32),
+}
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("data", [X, lambda: iter(np.array_split(X, 3))], ids=["array", "batches"])
+@pytest.mark.parametrize("compute", [zrun.chunked_sum, zrun.chunked_map])
+@pytest.mark.parametrize("kind", MISCOUNTED)
+def test_another_number_of_values_than_rows_is_refused(policy, data, compute, kind):
+    # This used to be added up without a word where a graph ran.
+    sizes = [100, None] if data is X else ["auto"]
+    for size in sizes:
+        with RUN.using(retrace="allow", **policy), pytest.raises(ChunkError, match=r"for each row.*\d rows.*To leave"):
+            compute(MISCOUNTED[kind], data, chunksize=size)
+
+
+@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize("kind", ["fewer", "masked"])
+def test_another_number_of_values_is_refused_with_a_derivative(jit, kind):
+    mu = tf.Variable(0.5, dtype=tf.float64)
+    with RUN.using(graph=True, jit=jit, retrace="allow"), pytest.raises(ChunkError, match="a value for each row"):
+        zrun.value_and_gradient(lambda: zrun.chunked_sum(lambda x: MISCOUNTED[kind](mu * x), X), [mu])
+
+
+def test_another_number_of_values_is_found_in_the_chunk_where_it_is():
+    # The mask leaves out one row of all.
+    data = np.where(np.arange(1003) == 900, -1.0, 1.0)
+    with RUN.using(graph=True), pytest.raises(ChunkError, match="got 99 for 100 rows"):
+        zrun.chunked_sum(MISCOUNTED["masked"], data, chunksize=100)
+    assert float(zrun.chunked_sum(MISCOUNTED["masked"], np.ones(1003), chunksize=100)) == 1003.0
+
+
+@pytest.mark.parametrize("chunksize", [100, 5000, None])
+@pytest.mark.parametrize("compute", [zrun.chunked_sum, zrun.chunked_map])
+@pytest.mark.parametrize("kind", ["fewer", "more", "masked"])
+@pytest.mark.parametrize("known", [True, False])
+def test_another_number_of_values_is_refused_inside_a_graph(chunksize, compute, kind, known):
+    shape = [len(X) if known else None]
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec(shape, tf.float64)])
+    def total(x):
+        return compute(MISCOUNTED[kind], x, chunksize=chunksize)
+
+    with pytest.raises((ChunkError, tf.errors.InvalidArgumentError), match=r"must.return.a.value.for.each.row"):
+        total(X)
+
+
+@pytest.mark.parametrize("compute", [zrun.chunked_sum, zrun.chunked_map])
+def test_another_number_of_values_is_refused_inside_a_graph_for_xla(compute):
+    @tf.function(jit_compile=True, autograph=False)
+    def total(x, kind):
+        return compute(MISCOUNTED[kind], x, chunksize=100)
+
+    for kind in ("fewer", "more"):
+        with pytest.raises(ChunkError, match=r"must return a value for each row.*100"):
+            total(tf.constant(X), kind)
+    # What XLA cannot know before it runs, it cannot refuse.
+    assert np.any(np.isnan(total(tf.constant(X), "masked")))

@@ -65,7 +65,9 @@ def chunked_sum(
 
     Raises:
         ChunkError: arrays have different numbers of rows, batches differ, rows cannot be read again for a derivative,
-            or `func` returns something that is no sum.
+            or `func` returns something that is no sum, or another number of values than it was given rows. Inside a
+            graph, that may be found when it runs: an `InvalidArgumentError` of TensorFlow with the same text, or, with
+            XLA, NaN where the number depends on the values of the data.
         TypeError: data are of a kind that has no rows.
         ValueError: an array has masked values.
         KeyboardInterrupt: Ctrl-C, between chunks; the message says how many were done.

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from ._autograph import leave_alone
+from ._chunked_counts import HELD
 from ._chunked_sums import two_sum
 
 if TYPE_CHECKING:
@@ -83,8 +85,10 @@ def map_blocks(
     full = [tf.ensure_shape(f, [None, block, *a.shape[1:]]) for f, a in zip(full, rows, strict=True)]
     specs = [tf.TensorSpec([block, *spec.shape[1:]], spec.dtype) for spec in outputs]
 
+    @leave_alone
     def one(blocks: list[tf.Tensor]) -> list[tf.Tensor]:
-        return [tf.ensure_shape(part, spec.shape) for part, spec in zip(_results(compute, blocks), specs, strict=True)]
+        parts = zip(_results(compute, blocks), specs, strict=True)
+        return [tf.ensure_shape(part, spec.shape, name=HELD) for part, spec in parts]
 
     mapped = tf.map_fn(one, full, fn_output_signature=specs, parallel_iterations=1)
     joined = [tf.reshape(m, tf.concat([[cut], tf.shape(m)[2:]], axis=0)) for m in mapped]

@@ -14,6 +14,7 @@ from zrun_core._scope import _Pinned, current
 
 from ._chunked_additive import check_additive, is_due
 from ._chunked_buffers import to_tensor
+from ._chunked_counts import check_counts
 from ._chunked_crew import elsewhere, in_order, leased
 from ._chunked_graph import ChunkRun
 from ._chunked_piece import Notes, notes
@@ -211,7 +212,9 @@ class _Pass:
         tensors = [to_tensor(array, share=ready is not None) for array in chunk]
         n_rows = int(tensors[0].shape[0])
         if ready is not None:
-            return ready.terms(tensors, self._plan.block, usual=self._plan.usual and n_rows == self._plan.size)
+            terms = ready.terms(tensors, self._plan.block, usual=self._plan.usual and n_rows == self._plan.size)
+            self._count(terms, n_rows)
+            return terms
         block = self._plan.block or n_rows or 1
         starts = range(0, n_rows, block) if n_rows else (0,)
         terms = [self._python([tensor[start : start + block] for tensor in tensors]) for start in starts]
@@ -220,6 +223,16 @@ class _Pass:
             function.checked = True
             self._check(tensors, self._python)
         return terms
+
+    def _count(self, terms: list[list[Any]], n_rows: int) -> None:
+        """See that a graph has given a value for each row."""
+        name = self._what.name
+        if self._per_row:
+            for part in (part for term in terms for part in term):
+                check_counts(name, n_rows, len(part), per_row=True)
+        elif self.notes.counted:
+            for term in terms:
+                check_counts(name, *map(int, term[-1]), per_row=False)
 
     def _python(self, tensors: Sequence[Any]) -> list[Any]:
         return [np.asarray(part) for part in tf.nest.flatten(self._call(tensors))]

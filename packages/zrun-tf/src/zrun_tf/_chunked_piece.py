@@ -16,6 +16,7 @@ from zrun_core._structure import flatten
 from zrun_core.errors import ChunkError
 
 from ._autograph import converted
+from ._chunked_counts import check_rows, held, miscounted
 from ._chunked_sums import summed
 from ._floats import FloatInput
 
@@ -34,13 +35,16 @@ class Notes:
         structure: how that was nested.
         totals: whether it returned a single value that is a sum over the rows already.
         together: whether the results of a piece are followed by their derivatives.
+        counted: whether the last result says for how many rows the function returned another number of values.
+        within: whether the graph that the piece becomes a part of is compiled; None: it is run by itself.
     """
 
     def __init__(self) -> None:
         self.variables: list[tf.Variable] = []
         self.dtypes: list[tf.DType] = []
         self.structure: Any = None
-        self.totals = self.together = False
+        self.totals = self.together = self.counted = False
+        self.within: bool | None = None
 
 
 notes: ContextVar[Notes | None] = ContextVar("zrun_chunk_notes", default=None)
@@ -54,6 +58,11 @@ class Call(NamedTuple):
     layout: Layout
     unpack: bool
     weighted: bool
+
+    @property
+    def name(self) -> str:
+        """Of the user's function."""
+        return getattr(self.func, "__qualname__", type(self.func).__qualname__)
 
     @property
     def leaves(self) -> list[Any]:
@@ -94,13 +103,18 @@ class Piece:
     is_derivative = False
 
     def compute(self, call: Call, rows: tuple[Any, ...], ups: tuple[Any, ...]) -> list[tf.Tensor]:  # noqa: ARG002 - derivatives use it
-        """The results for one chunk.
+        """The results for one chunk, and what `Notes` says besides.
 
         Args:
             call: the user's function.
             rows: the arrays of the chunk; the weights last, if there are any.
             ups: what derivatives are multiplied by; see `Derivative`.
         """
+        results, counts = self.counted(call, rows)
+        return [*results, *counts]
+
+    def counted(self, call: Call, rows: tuple[Any, ...]) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        """The results for one chunk, and where values are added up, whether there is one for each row."""
         arrays, weights = (rows[:-1], rows[-1]) if call.weighted else (rows, None)
         with tf.GradientTape() as tape:
             result = call.run(arrays)
@@ -111,8 +125,15 @@ class Piece:
             found.structure = tf.nest.map_structure(lambda _: 0, result)
             found.dtypes = [_dtype(part, weights) if not self.per_row else part.dtype for part in outputs]
             found.totals = any(part.shape.rank == 0 for part in outputs)
+            if found.within is not None:
+                jit = found.within
+                outputs = [held(call.name, part, arrays[0], per_row=self.per_row, jit=jit) for part in outputs]
+        counts = []
+        if found is not None and found.within is None and not self.per_row:
+            counts = miscounted(outputs, arrays[0])
+            found.counted = bool(counts)
         make = _kept if self.per_row else _summed
-        return [make(call, part, arrays[0], weights) for part in outputs]
+        return [make(call, part, arrays[0], weights) for part in outputs], counts
 
     @cached_property
     def by_inputs(self) -> Derivative:
@@ -164,14 +185,18 @@ class Derivative(Piece):
             tape.watch([source for source in sources if not isinstance(source, tf.Variable)])
             results = [part for part in self._inner.compute(call, inner_rows, inner_ups) if part.dtype.is_floating]
         read = note_variables(call, tape)
+        found = notes.get()
+        if found is not None:
+            # Counted when the values were computed.
+            found.counted = False
         if not self.per_row:
             sources = [*sources, *read]
         given = [tf.cast(up, part.dtype) for up, part in zip(tf.nest.flatten(given), results, strict=True)]
-        found = tape.gradient(
+        parts = tape.gradient(
             results, sources, output_gradients=given, unconnected_gradients=tf.UnconnectedGradients.ZERO
         )
-        found = [tf.convert_to_tensor(part) for part in found]
-        return found if self.per_row else [tf.cast(part, summed(part.dtype)) for part in found]
+        parts = [tf.convert_to_tensor(part) for part in parts]
+        return parts if self.per_row else [tf.cast(part, summed(part.dtype)) for part in parts]
 
 
 class Together(Piece):
@@ -186,19 +211,19 @@ class Together(Piece):
         self.name = f"{inner.name} with its derivative"
         self._inner = inner
 
-    def compute(self, call: Call, rows: tuple[Any, ...], ups: tuple[Any, ...]) -> list[tf.Tensor]:
+    def compute(self, call: Call, rows: tuple[Any, ...], ups: tuple[Any, ...]) -> list[tf.Tensor]:  # noqa: ARG002 - as `Piece.compute`
         """The results for one chunk; see `Piece.compute`."""
         with tf.GradientTape() as tape:
             tape.watch([source for source in call.inputs if not isinstance(source, tf.Variable)])
-            results = self._inner.compute(call, rows, ups)
+            results, counts = self._inner.counted(call, rows)
         sources = [*call.inputs, *note_variables(call, tape)]
         found = notes.get()
         alone = len(results) != 1 or results[0].shape.rank != 0 or not results[0].dtype.is_floating
         if alone or not sources or found is None:
-            return results
+            return [*results, *counts]
         found.together = True
         by_source = tape.gradient(results[0], sources, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        return [*results, *map(tf.convert_to_tensor, by_source)]
+        return [*results, *map(tf.convert_to_tensor, by_source), *counts]
 
 
 def note_variables(call: Call, tape: tf.GradientTape) -> list[tf.Variable]:
@@ -220,7 +245,7 @@ def _dtype(part: tf.Tensor, weights: Any) -> tf.DType:
 
 
 def _tensor(call: Call, value: Any) -> tf.Tensor:
-    name = getattr(call.func, "__qualname__", type(call.func).__qualname__)
+    name = call.name
     if value is None:
         raise ChunkError(f"{name} returned None; it must return a value for each row. Does it lack a return?")
     try:
@@ -234,21 +259,8 @@ def _tensor(call: Call, value: Any) -> tf.Tensor:
     return value
 
 
-def _check_rows(call: Call, value: tf.Tensor, array: Any, what: str) -> None:
-    """Refuse a result that cannot have the rows of the chunk; while tracing, their number is not known."""
-    rows, own = tf.TensorShape(array.shape)[0], value.shape.rank and value.shape[0]
-    if value.shape.rank == 0 or (own is not None and own != rows):
-        name = getattr(call.func, "__qualname__", type(call.func).__qualname__)
-        shape = tuple(value.shape)
-        raise ChunkError(
-            f"{name} must return {what}: a tensor whose first axis are the rows of the chunk; got shape {shape} for "
-            f"{'any number of' if rows is None else rows} rows. Leave out the tf.reduce_sum, or use "
-            f"axes after the first."
-        )
-
-
 def _kept(call: Call, value: tf.Tensor, array: Any, weights: Any) -> tf.Tensor:  # noqa: ARG001 - as `_summed`
-    _check_rows(call, value, array, "a value for each row")
+    check_rows(call.name, value, array, "a value for each row")
     return value
 
 
@@ -257,7 +269,7 @@ def _summed(call: Call, value: tf.Tensor, array: Any, weights: Any) -> tf.Tensor
     value = tf.cast(value, summed(value.dtype))
     if value.shape.rank == 0 and weights is None:
         return value
-    _check_rows(call, value, array, "a value for each row" + ("" if weights is None else ", to be weighted"))
+    check_rows(call.name, value, array, "a value for each row" + ("" if weights is None else ", to be weighted"))
     if weights is not None:
         if not value.dtype.is_floating and not value.dtype.is_complex:
             value = tf.cast(value, tf.float64)

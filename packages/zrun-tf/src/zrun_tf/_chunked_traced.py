@@ -9,6 +9,7 @@ import tensorflow as tf
 from zrun_core._structure import flatten
 from zrun_core.errors import ChunkError
 
+from ._chunked_counts import told
 from ._chunked_evaluate import Found, nested
 from ._chunked_loop import add_term, map_blocks, settled, sum_blocks
 from ._chunked_piece import Notes, notes
@@ -45,16 +46,18 @@ def evaluate_traced(task: Task) -> Found:
     elif block is not None and jit:
         block = min(block, MOST_COMPILED)
     if streams:
-        return _streamed(task, block)
+        return _streamed(task, block, jit=jit)
     rows = [_in_graph(array) for array in source.arrays]  # type: ignore[attr-defined]
+    compute, outputs, found = _piece(task, rows, jit=jit)
     if block is None:
-        block = 2**62
-    compute, outputs, found = _piece(task, rows)
+        with told(task.name, per_row=task.piece.per_row):
+            return Found(list(compute(rows)), found)
     n_rows = rows[0].shape[0]
     block = block if n_rows is None else max(1, min(block, int(n_rows)))
-    if task.piece.per_row:
-        return Found(map_blocks(compute, outputs, rows, block), found)
-    return Found(_finished(*sum_blocks(compute, outputs, rows, block)), found)
+    with told(task.name, per_row=task.piece.per_row):
+        if task.piece.per_row:
+            return Found(map_blocks(compute, outputs, rows, block), found)
+        return Found(_finished(*sum_blocks(compute, outputs, rows, block)), found)
 
 
 def _finished(sums: Sequence[tf.Tensor], errors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
@@ -62,7 +65,7 @@ def _finished(sums: Sequence[tf.Tensor], errors: Sequence[tf.Tensor]) -> list[tf
 
 
 def _piece(
-    task: Task, like: Sequence[Any]
+    task: Task, like: Sequence[Any], *, jit: bool
 ) -> tuple[Callable[[list[tf.Tensor]], Sequence[tf.Tensor]], list[tf.TensorSpec], Notes]:
     """The piece as a function of rows, traced once for any number of them, and what it returns."""
     flat = flatten((task.call.func, task.call.args))
@@ -71,6 +74,7 @@ def _piece(
     is_input = [not isinstance(leaf, (tf.Variable, float, complex)) for leaf in tensors]
     inputs = [tf.convert_to_tensor(t) for t, use in zip(tensors, is_input, strict=True) if use]
     found = Notes()
+    found.within = jit
 
     def piece(rows: list[tf.Tensor], inputs: list[tf.Tensor], ups: list[tf.Tensor]) -> list[tf.Tensor]:
         given = iter(inputs)
@@ -106,7 +110,7 @@ def _in_graph(array: Any) -> tf.Tensor:
         return tf.constant(array)
 
 
-def _streamed(task: Task, block: int | None) -> Found:
+def _streamed(task: Task, block: int | None, *, jit: bool) -> Found:
     """The rows read while the graph runs, by Python, one chunk after another."""
     source = task.source
     if task.piece.per_row:
@@ -132,7 +136,7 @@ def _streamed(task: Task, block: int | None) -> Found:
     with tf.init_scope():
         signature = tuple(tf.TensorSpec([None, *a.shape[1:]], a.dtype) for a in first)
         dataset = tf.data.Dataset.from_generator(read, output_signature=signature).prefetch(2)
-    compute, outputs, found = _piece(task, first)
+    compute, outputs, found = _piece(task, first, jit=jit)
     zeros = [tf.zeros(spec.shape, spec.dtype) for spec in outputs]
 
     def step(state: Any, rows: tuple[tf.Tensor, ...]) -> Any:
