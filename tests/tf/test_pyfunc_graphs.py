@@ -59,8 +59,7 @@ def test_an_exception_in_a_plain_graph_has_traceback_and_name():
     text = str(caught.value)
     assert "MyError: mine" in text
     assert "raise ERROR" in text
-    if sys.version_info >= (3, 11):
-        assert "This happened in numpy_function of failing." in text
+    assert "This happened in numpy_function of failing." in text
 
 
 def test_the_next_call_after_an_exception_works():

@@ -36,6 +36,22 @@ def add_note(error: BaseException, text: str) -> bool:
     return can
 
 
+def with_note(error: BaseException, text: str) -> BaseException:
+    """An exception that prints as another one does, with a note; for where exceptions carry no notes.
+
+    Until Python 3.10 is dropped. For TensorFlow, which takes the kind and the text of it: the exception itself cannot
+    be copied, and belongs to the user.
+    """
+    kind = type(error)
+    # TensorFlow makes an error of a kind of its own of each of these.
+    known = (ValueError, TypeError, StopIteration, MemoryError, NotImplementedError)
+    base = next((one for one in known if isinstance(error, one)), Exception)
+    names = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
+    told: BaseException = type(kind.__name__, (base,), names)(f"{error}\n{text}")
+    told.__cause__ = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return told.with_traceback(error.__traceback__)
+
+
 def told_in(text: str, errors: Iterable[BaseException]) -> BaseException | None:
     """The first of several exceptions whose kind and message stand in a text; for where notes cannot tell which it was.
 

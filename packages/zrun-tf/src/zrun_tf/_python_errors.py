@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import tensorflow as tf
 
-from ._compat import add_note, told_in
+from ._compat import add_note, told_in, with_note
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +37,23 @@ def remember(error: BaseException) -> None:
         _kept[number if marked else -number] = error
         while len(_kept) > _MOST:
             _kept.popitem(last=False)
+
+
+def described(error: BaseException, where: str, *, claimed: bool) -> BaseException | None:
+    """Say with an exception that is about to pass into TensorFlow where it happened.
+
+    Args:
+        error: the exception.
+        where: a sentence.
+        claimed: whether it is to be kept for `original`.
+
+    Returns:
+        What is to be raised instead, with the `__cause__` it is to have; None: the exception itself.
+    """
+    noted = add_note(error, where)
+    if claimed:
+        remember(error)
+    return None if noted else with_note(error, where)
 
 
 def original(error: BaseException) -> BaseException | None:

@@ -16,9 +16,8 @@ from weakref import WeakValueDictionary, ref
 import numpy as np
 import tensorflow as tf
 
-from zrun_tf._compat import add_note
 from zrun_tf._errors import PythonFunctionError
-from zrun_tf._python_errors import remember
+from zrun_tf._python_errors import described
 from zrun_tf._shadow import OWN_OPERATION, traced_here
 from zrun_tf.gradients._points import compiled_by_xla
 
@@ -293,7 +292,7 @@ def _guarded(held: GraphBlock, function: Callable[..., Any], *args: Any) -> Any:
     try:
         return held.block.on_foreign_thread(function, *args)
     except Exception as error:
-        add_note(error, f"This happened in {held.block.name}.")
-        if held.claimed:
-            remember(error)
-        raise
+        instead = described(error, f"This happened in {held.block.name}.", claimed=held.claimed)
+        if instead is None:
+            raise
+        raise instead from instead.__cause__
