@@ -451,6 +451,22 @@ def test_another_number_of_values_is_refused_with_a_derivative(jit, kind):
         zrun.value_and_gradient(lambda: zrun.chunked_sum(lambda x: MISCOUNTED[kind](mu * x), X), [mu])
 
 
+def test_a_graph_counts_only_where_it_cannot_be_known_before():
+    def ops(function):
+        seen = []
+        zrun.chunked_sum(lambda x: (seen.append(x.graph), function(x))[1], X, chunksize=100)
+        return [op.type for op in seen[0].get_operations()]
+
+    with RUN.using(graph=True, retrace="allow"):
+        for function in (lambda x: (x - 1.0) ** 2, tf.function(squares_of_one), lambda x: tf.concat([x[1:], x[:1]], 0)):
+            assert "Shape" not in ops(function)
+        assert "Shape" in ops(lambda x: tf.where(x > 0, x, 0.0) + 0 * tf.boolean_mask(x, x == x))
+
+
+def squares_of_one(x):
+    return (x - 1.0) ** 2
+
+
 def test_another_number_of_values_is_found_in_the_chunk_where_it_is():
     # The mask leaves out one row of all.
     data = np.where(np.arange(1003) == 900, -1.0, 1.0)
@@ -481,7 +497,7 @@ def test_another_number_of_values_is_refused_inside_a_graph_for_xla(compute):
         return compute(MISCOUNTED[kind], x, chunksize=100)
 
     for kind in ("fewer", "more"):
-        with pytest.raises(ChunkError, match=r"must return a value for each row.*100"):
+        with pytest.raises(ChunkError, match=r"must return a value for each row.*\d rows"):
             total(tf.constant(X), kind)
     # What XLA cannot know before it runs, it cannot refuse.
     assert np.any(np.isnan(total(tf.constant(X), "masked")))

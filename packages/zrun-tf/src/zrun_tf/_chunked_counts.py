@@ -1,8 +1,9 @@
 """Whether a function returns a value for each row of a chunk: seen when it is traced, or else when its graph runs.
 
-A graph is traced for any number of rows. What TensorFlow then says of the shape of a result may be that its first axis
-is not known, whether the function keeps all rows or not. So the graph counts, which costs nothing where XLA compiles
-it, and a few operations on single numbers for each block where it does not.
+A graph is traced for any number of rows, and TensorFlow then says of most results that their first axis is not known,
+whether the function keeps all rows or not. So shapes are inferred again for two numbers of rows, which tells for most
+functions. Where it does not (after a mask, or in Python called from the graph), the graph counts: for nothing where XLA
+compiles it, and by a few operations on single numbers for each block where it does not.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 HELD: Final = "func_must_return_a_value_for_each_row"
 """What operations are called in a graph that fail where it does not."""
+
+# Some functions treat very few rows, or very many, in another way.
+_TRIED: Final = (7, 1_000_003)
 
 
 def check_rows(name: str, value: tf.Tensor, array: Any, what: str) -> None:
@@ -42,22 +46,63 @@ def check_rows(name: str, value: tf.Tensor, array: Any, what: str) -> None:
         )
 
 
+def unproven(name: str, values: Sequence[tf.Tensor], rows: Sequence[Any], *, per_row: bool) -> list[tf.Tensor]:
+    """Those results of which it cannot be known before the graph runs whether they have the rows of the chunk.
+
+    Args:
+        name: of the function, for messages.
+        values: what it returned.
+        rows: arrays of the chunk, placeholders of the graph that is being built.
+        per_row: whether its values are concatenated, rather than added up.
+
+    Raises:
+        ChunkError: a result has another number of rows for any number of rows.
+    """
+    open_ones = [value for value in values if _is_open(value)]
+    if not open_ones or any(tensor.graph is not open_ones[0].graph for tensor in (*open_ones, *rows)):
+        return open_ones
+    try:
+        few, many = _inferred(open_ones, rows)
+    except ValueError:
+        # Not every graph can be imported: one with a very large constant in it, for example.
+        return open_ones
+    left = []
+    for value, small, large in zip(open_ones, few, many, strict=True):
+        if None not in (small, large) and small != _TRIED[0] and large != _TRIED[1]:
+            check_counts(name, _TRIED[0], small, per_row=per_row)
+        if (small, large) != _TRIED:
+            left.append(value)
+    return left
+
+
+def _inferred(values: Sequence[tf.Tensor], rows: Sequence[Any]) -> list[list[Any]]:
+    """The lengths of results for each number of rows that is tried; None where TensorFlow cannot tell."""
+    definition = values[0].graph.as_graph_def()
+    names = [value.name for value in values]
+    found = []
+    for n in _TRIED:
+        with tf.Graph().as_default():
+            given = {array.name: tf.compat.v1.placeholder(array.dtype, [n, *array.shape[1:]]) for array in rows}
+            parts = tf.graph_util.import_graph_def(definition, input_map=given, return_elements=names, name="")
+            found.append([part.shape[0] if part.shape.rank else None for part in parts])
+    return found
+
+
 def miscounted(values: Sequence[tf.Tensor], array: Any) -> list[tf.Tensor]:
     """Rows of the chunk, and values returned for them, where these differ; else zeros.
 
     Args:
-        values: results, of which single values do not count.
+        values: results that are `unproven`.
         array: rows of the chunk.
 
     Returns:
-        One int64 tensor of shape `(2,)`, which adds up over blocks; none where the shapes of all results are known.
+        One int64 tensor of shape `(2,)`, which adds up over blocks; none where there are no such results.
     """
-    open_ones = [value for value in values if _is_open(value)]
-    if not open_ones:
+    if not values:
         return []
     rows = tf.shape(array, out_type=tf.int64)[0]
     wrong = tf.zeros([2], tf.int64)
-    for value in open_ones:
+    for value in values:
         own = tf.shape(value, out_type=tf.int64)[0]
         wrong = tf.where(tf.equal(own, rows), wrong, tf.stack([rows, own]))
     return [wrong]
@@ -84,13 +129,11 @@ def held(name: str, value: tf.Tensor, array: Any, *, per_row: bool, jit: bool) -
 
     Args:
         name: of the function, for messages.
-        value: what it returned.
+        value: what it returned, if `unproven`.
         array: rows of the chunk.
         per_row: whether its values are concatenated, rather than added up.
         jit: whether the graph is compiled.
     """
-    if not _is_open(value):
-        return value
     rows, own = tf.shape(array)[0], tf.shape(value)[0]
     if not jit:
         says = [f"{_rule(name)}; got", own, "for", rows, f"rows. {_next_step(per_row=per_row)}"]

@@ -16,7 +16,7 @@ from zrun_core._structure import flatten
 from zrun_core.errors import ChunkError
 
 from ._autograph import converted
-from ._chunked_counts import check_rows, held, miscounted
+from ._chunked_counts import check_rows, held, miscounted, unproven
 from ._chunked_sums import summed
 from ._floats import FloatInput
 
@@ -125,13 +125,19 @@ class Piece:
             found.structure = tf.nest.map_structure(lambda _: 0, result)
             found.dtypes = [_dtype(part, weights) if not self.per_row else part.dtype for part in outputs]
             found.totals = any(part.shape.rank == 0 for part in outputs)
-            if found.within is not None:
-                jit = found.within
-                outputs = [held(call.name, part, arrays[0], per_row=self.per_row, jit=jit) for part in outputs]
         counts = []
-        if found is not None and found.within is None and not self.per_row:
-            counts = miscounted(outputs, arrays[0])
-            found.counted = bool(counts)
+        if found is not None and not tf.executing_eagerly():
+            loose = unproven(call.name, outputs, rows, per_row=self.per_row)
+            if found.within is None:
+                counts = [] if self.per_row else miscounted(loose, arrays[0])
+                found.counted = bool(counts)
+            else:
+                outputs = [
+                    held(call.name, part, arrays[0], per_row=self.per_row, jit=found.within)
+                    if any(part is other for other in loose)
+                    else part
+                    for part in outputs
+                ]
         make = _kept if self.per_row else _summed
         return [make(call, part, arrays[0], weights) for part in outputs], counts
 
