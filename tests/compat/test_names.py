@@ -207,7 +207,7 @@ def test_the_cache_size_in_the_old_and_the_new_form(call, graphs, nbytes):
 
 @pytest.mark.parametrize("size", [0, -1])
 def test_a_cache_size_that_is_not_positive_is_an_error(size):
-    with pytest.raises(ValueError, match="^graphs must be a positive whole number"):
+    with pytest.raises(ValueError, match=r"^graphs must be a positive whole number"):
         run.set_graph_cache_size(size)
 
 
