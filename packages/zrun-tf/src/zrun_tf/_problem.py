@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from threading import RLock
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -13,6 +12,7 @@ from ._errors import GradientError
 from ._leaves import Rows
 from ._shadow import ask
 from .gradients import hessian, jacobian, value_and_gradient
+from .gradients._turns import only_here
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 # the operations of others share all cores.
 _AT_ONCE: Final = 2
 _COMPILED_AT_ONCE: Final = 8
-
-# Eager evaluations set the user's variables for their length, so they run one at a time.
-_eager_lock = RLock()
 
 
 class Problem:
@@ -65,7 +62,7 @@ class Problem:
             ask(variables, lambda concrete: self._on_read(concrete.graph.variables))
             return compute(self, x)
         x = tf.constant(x) if isinstance(x, np.ndarray) else x
-        with _eager_lock, tf.GradientTape() as tape:
+        with only_here(variables), tf.GradientTape() as tape:
             before = [variable.read_value() for variable in variables]
             try:
                 try:

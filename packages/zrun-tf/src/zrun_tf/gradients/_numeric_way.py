@@ -13,6 +13,7 @@ from zrun_tf._errors import GradientError
 from ._numeric import numeric_hessian, numeric_jacobian
 from ._numeric_graph import Stencil
 from ._points import EagerPoints, GraphPoints
+from ._turns import only_here
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +28,8 @@ def jacobian(
     """The value and, per parameter, derivatives and their errors, of the shapes of value and parameter joined."""
     if tf.executing_eagerly():
         points = EagerPoints(problem, scalar=scalar)
-        found = numeric_jacobian(*_of_free(problem, points, options), **_described(problem, options))
+        with only_here(problem.variables):
+            found = numeric_jacobian(*_of_free(problem, points, options), **_described(problem, options))
         value = tf.constant(found.value, points.dtype)
         rows, errors = (np.moveaxis(part, -1, 0) for part in (found.jacobian, found.error))
         shape = found.value.shape
@@ -50,7 +52,8 @@ def hessian(
     if tf.executing_eagerly():
         points = EagerPoints(problem, scalar=True)
         described = _described(problem, options)
-        found = numeric_hessian(*_of_free(problem, points, options), **described, diagonal=diagonal)
+        with only_here(problem.variables):
+            found = numeric_hessian(*_of_free(problem, points, options), **described, diagonal=diagonal)
         value = tf.constant(found.value, points.dtype)
         first, first_error = found.gradient, found.gradient_error
         second, second_error = found.hessian, found.error
