@@ -236,11 +236,15 @@ def test_the_domain_of_a_function_is_left_by_taking_smaller_steps():
     assert abs(found - 1000.0) <= error
 
 
+def test_no_parameters_have_no_derivatives():
+    found = numeric_jacobian(lambda points: np.ones((len(points), 2)), [])
+    assert (found.jacobian.shape, found.error.shape, found.evaluations) == ((2, 0), (2, 0), 1)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (([[1.0]],), r"x must be a vector.*got shape \(1, 1\)"),
-        (([],), "x must be a vector"),
         (([np.nan, 1.0],), r"x\[0\] is nan"),
         (([1.0], [[0.0, 1.0, 2.0]]), r"bounds must hold .* of shape \(1, 2\)"),
         (([1.0], [[2.0, 3.0]]), r"x\[0\] = 1.0 is outside its bounds \(2.0, 3.0\)"),

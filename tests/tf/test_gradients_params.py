@@ -97,6 +97,32 @@ def test_second_derivatives_are_in_the_order_of_params(params):
     np.testing.assert_allclose(flat, 2.0 * np.arange(1, size + 1))
 
 
+@pytest.mark.parametrize("autograd", [True, False])
+@pytest.mark.parametrize("make", [tf.constant, tf.Variable], ids=["tensor", "variable"])
+@pytest.mark.parametrize(
+    "wrap", [lambda compute: compute(), lambda compute: tf.function(compute)()], ids=["eager", "graph"]
+)
+def test_a_parameter_without_elements_has_derivatives_without_elements(make, autograd, wrap):
+    # The eager numerical ones used to ask for "a vector of parameters, of shape (n,)".
+    x = make(np.zeros((0, 3)))
+
+    def f(x):
+        return tf.reduce_sum(x**2) + 4.0
+
+    value, slopes, matrix = wrap(lambda: zrun.value_gradient_hessian(f, x, autograd=autograd))
+    assert (float(value), slopes.shape, matrix.shape) == (4.0, (0, 3), (0, 0))
+    residuals = wrap(lambda: zrun.jacobian(lambda x: tf.reduce_sum(x) + tf.ones(2, tf.float64), x, autograd=autograd))
+    assert residuals.shape == (2, 0, 3)
+    assert wrap(lambda: zrun.hessian_vector_product(f, x, np.zeros((0, 3)), autograd=autograd)).shape == (0, 3)
+
+
+@pytest.mark.parametrize("autograd", [True, False])
+@pytest.mark.parametrize("params", [[], {}, [[], {}]])
+def test_no_parameters_at_all_are_refused(params, autograd):
+    with pytest.raises(zrun.GradientError, match="params is empty; give at least one parameter"):
+        zrun.hessian(lambda *args: 1.0, params, autograd=autograd)
+
+
 def test_mappings_keep_their_order():
     params = OrderedDict(zeta=1.0, alpha=2.0)
     gradient = zrun.gradient(lambda zeta, alpha: zeta * alpha, params)

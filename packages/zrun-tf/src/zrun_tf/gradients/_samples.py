@@ -77,7 +77,7 @@ class Sampler:
         self.function = function
         given = np.asarray(x)
         self.x = np.asarray(given, np.float64)
-        if self.x.ndim != 1 or self.x.size == 0:
+        if self.x.ndim != 1:
             raise GradientError(f"x must be a vector of parameters, of shape (n,); got shape {self.x.shape}.")
         size = self.x.size
         self.names = list(names) if names is not None else [f"x[{i}]" for i in range(size)]
