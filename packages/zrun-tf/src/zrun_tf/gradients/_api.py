@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import numpy as np
@@ -53,9 +54,7 @@ def asked_for(what: str, func: Any, params: Any, autograd: bool | None, unconnec
     if unconnected not in ("error", "zero"):
         raise GradientError(f"unconnected must be 'error' or 'zero'; got {unconnected!r}.")
     noise = numeric["noise"]
-    if noise is not None and (
-        isinstance(noise, bool) or not isinstance(noise, (int, float)) or not 0.0 < noise < 1e300
-    ):
+    if noise is not None and (isinstance(noise, bool) or not isinstance(noise, Real) or not 0.0 < float(noise) < 1e300):
         raise GradientError(f"noise must be a positive number, the error of a value of func, or None; got {noise!r}.")
     problem = Problem(what, func, params)
     way = _scope.current().autograd if autograd is None else autograd
@@ -103,8 +102,8 @@ def gradient(
             place of a number: no bound. Numerical derivatives never evaluate `func` outside; automatic ones evaluate it
             at `params` only.
         scale: on what scale `func` varies with each element of `params`, about: a number, a sequence, or a mapping with
-            keys of `params`. None: not known; numerical derivatives then start from the size of the parameter.
-            Automatic derivatives have no use for it.
+            keys of `params`. None: not known; numerical derivatives then start from the size of the parameter, which
+            for one smaller than 1e-14 counts as 1. Automatic derivatives have no use for it.
         fixed: which elements of `params` are held fixed: a mask of bools, one for each element in order, or a mapping
             with keys of `params`. Their derivatives are 0, and numerical ones evaluate `func` at no point for them.
             None: none.
@@ -132,7 +131,8 @@ def gradient(
     They cannot be differentiated by an outer tape.
 
     Scope: reads the policy of the context. Numerical derivatives taken eagerly change the variables in `params` for the
-    time of the call, which other threads see.
+    time of the call, which other threads see that read them; one that takes such a derivative by the same variables
+    waits for its turn.
 
     Example:
         >>> import tensorflow as tf

@@ -20,6 +20,8 @@ ORDERS: Final = 3
 _NOISE_FACTOR: Final = 3.0
 _FEW: Final = 3.0
 _NOISE_BAND: Final = 20.0
+# Where the noise is known and not estimated; larger steps are tried then, which step over more.
+_KNOWN_NOISE_BAND: Final = 4.0
 _TRUNCATION_BAND: Final = 4.0
 _NOISE_LEVELS: Final = 4
 _ROUNDING_LIKE: Final = 30.0
@@ -100,7 +102,8 @@ def extrapolate(
         tolerance: relative error below which a value counts as good.
         quiet_tolerance: the same where there is no more noise than rounding makes; None: no other one.
         searched_down: whether the ladder was extended to smaller steps, so that its end shows noise and nothing else.
-        noise: error of a function value, where known; None: estimated from the differences at the smallest steps.
+        noise: error of a function value: a number where it is known, an array where it was estimated before; None: it
+            is estimated from the differences at the smallest steps.
         apart: the spacing of the function values, where it is known to show how they are rounded.
         few_factor: how many times the noise counts where it was seen in one difference only.
     """
@@ -114,6 +117,7 @@ def extrapolate(
         whole.append(usable[:-order] & usable[order:])
 
     rounding = 0.5 * eps * measured.magnitude
+    band = _KNOWN_NOISE_BAND if isinstance(noise, float) else _NOISE_BAND
     if noise is None:
         noise = _noise(xp, tableau, measured, searched_down)
         scatter = xp.maximum(rounding, noise)
@@ -126,8 +130,9 @@ def extrapolate(
     if quiet_tolerance is not None:
         tolerance = xp.where(xp.any(usable & ~like_rounding, axis=0), tolerance, quiet_tolerance)
     scatter = scatter * measured.amplification
-    low, high = _band(xp, tableau[0], scatter, usable, first)
-    excess = _excess(xp, measured.gap, scatter, usable)
+    around = scatter * band
+    low, high = _band(xp, tableau[0], around, usable, first)
+    excess = _excess(xp, measured.gap, around, usable)
 
     # All combinations in one axis: first each level by itself, then those of two, and so on.
     orders = range(len(tableau))
@@ -200,18 +205,18 @@ def _numbered(xp: Any, numbers: list[int], like: Any) -> Any:
     return xp.constant(np.reshape(np.array(numbers, np.float64), [-1] + [1] * (len(like.shape) - 1)))
 
 
-def _band(xp: Any, estimate: Any, scatter: Any, usable: Any, first: Any) -> tuple[Any, Any]:
+def _band(xp: Any, estimate: Any, around: Any, usable: Any, first: Any) -> tuple[Any, Any]:
     """Per level, where this and all smaller steps say that the derivative lies."""
     truncation = _TRUNCATION_BAND * xp.abs(estimate[1:] - estimate[:-1]) / (RATIO**first - 1.0)
-    width = _NOISE_BAND * scatter + xp.concatenate([xp.zeros_like(estimate[:1]) + xp.inf, truncation])
+    width = around + xp.concatenate([xp.zeros_like(estimate[:1]) + xp.inf, truncation])
     low = xp.max_from_end(xp.where(usable, estimate - width, -xp.inf))
     high = -xp.max_from_end(xp.where(usable, -estimate - width, -xp.inf))
     return low, high
 
 
-def _excess(xp: Any, gap: Any, scatter: Any, usable: Any) -> Any:
+def _excess(xp: Any, gap: Any, around: Any, usable: Any) -> Any:
     """Per level, how far all smaller steps are from what a smooth function shows."""
-    beyond = xp.maximum(gap[1:] - (2.0 / RATIO) * gap[:-1] - _NOISE_BAND * scatter[1:], 0.0)
+    beyond = xp.maximum(gap[1:] - (2.0 / RATIO) * gap[:-1] - around[1:], 0.0)
     least = -xp.max_from_end(xp.where(usable[1:], -beyond, -xp.inf))
     return xp.concatenate([xp.where(xp.isfinite(least), least, 0.0), xp.zeros_like(gap[:1])])
 
