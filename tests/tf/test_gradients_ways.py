@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 import zrun_tf as zrun
+from zrun_tf.gradients import _auto_second
 
 F64 = tf.float64
 
@@ -359,3 +360,21 @@ def test_numerical_derivatives_agree_with_other_libraries(module):
         np.testing.assert_allclose(found, other.Gradient(as_numpy)(x), rtol=1e-8)
         matrix = zrun.hessian(f, x, autograd=False).numpy()
         np.testing.assert_allclose(matrix, other.Hessian(as_numpy)(x), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("jit", [True, False])
+def test_the_hessian_of_an_objective_goes_the_way_that_suits_what_becomes_of_its_graph(jit, monkeypatch):
+    # A graph that is compiled after some calls is not traced again for that: it used to keep the way without XLA.
+    taken = []
+    for name in ("_row_by_row", "_in_one_sweep", "_forward"):
+        way = getattr(_auto_second, name)
+        monkeypatch.setattr(_auto_second, name, lambda *args, name=name, way=way: (taken.append(name), way(*args))[1])
+
+    def loss(x):
+        return exponential(x)
+
+    at = np.array([0.3, 0.7, 1.1])
+    with zrun.run.using(jit=jit):
+        found = zrun.objective(loss, at).hessian(at)
+    np.testing.assert_allclose(found, exponential_derivatives(at)[1], rtol=1e-12)
+    assert taken == (["_row_by_row"] if jit else ["_forward"])
