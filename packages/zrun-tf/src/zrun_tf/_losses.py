@@ -27,7 +27,6 @@ from ._data import as_inputs
 from ._parameters import Bound
 from ._problem import COMPILED_BATCH, COMPUTE, Problem
 from ._run import run as manager
-from .gradients._auto_second import compiled_later
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -113,18 +112,17 @@ class LossFunctions:
         found = self._functions.get(what)
         if found is None:
             compute = COMPUTE[what]
-            # Of a batch, it is the loss that is compiled: XLA would run the loop around it on one core.
-            jit = False if what in ("batch", COMPILED_BATCH) else None
 
             @leave_alone
             # `params` after all that may carry variables of theirs, which are then known by their place there.
             def body(loss: Callable[..., Any], data: Mapping[str, Any], params: Bound, x: tf.Tensor) -> Any:
                 own = {id(v) for v in params.variables}
                 problem = Problem(self.name, loss, params, data, lambda read: self._note(read, own))
-                with compiled_later(jit is None and current().compiles(self._kind)):
-                    return problem.solve(compute, x)
+                return problem.solve(compute, x)
 
             body.__qualname__ = f"{self.name} ({what})"
+            # Of a batch, it is the loss that is compiled: XLA would run the loop around it on one core.
+            jit = False if what in ("batch", COMPILED_BATCH) else None
             made: Any = manager.function(kind=self._kind, jit_compile=jit)(body)
             found = self._functions.setdefault(what, made)
         return found

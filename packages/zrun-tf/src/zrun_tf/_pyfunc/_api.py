@@ -11,11 +11,12 @@ import tensorflow as tf
 from zrun_core.errors import IllegalInGraphError
 from zrun_tf._autograph import leave_alone
 from zrun_tf._errors import PythonFunctionError
+from zrun_tf.gradients._points import is_compiled
 
 from ._arguments import Arrays, by_input, leaves_of, read_inputs, read_like
 from ._block import Block, Options, named
 from ._eager import call_eagerly
-from ._graph import call_in_graph, is_compiled
+from ._graph import call_in_graph
 
 if TYPE_CHECKING:
     from collections.abc import Callable

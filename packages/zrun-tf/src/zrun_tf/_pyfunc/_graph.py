@@ -19,7 +19,6 @@ import tensorflow as tf
 from zrun_tf._errors import PythonFunctionError
 from zrun_tf._python_errors import described
 from zrun_tf._shadow import OWN_OPERATION, traced_here
-from zrun_tf.gradients._points import compiled_by_xla
 
 from ._arguments import DIFFERENTIABLE
 from ._calculus import Calculus, added
@@ -135,19 +134,6 @@ def _keep(held: GraphBlock) -> None:
         if outer is None or getattr(outer, "outer_graph", None) is None:
             return
         graph = outer
-
-
-def is_compiled() -> bool:
-    """Whether the graph that is being built is for XLA."""
-    traced = traced_here()
-    if traced is not None and traced.compiled:
-        return True
-    graph = tf.compat.v1.get_default_graph()
-    found = getattr(graph, "zrun_compiled", None)
-    if found is None:
-        # The question takes longer than all the rest, so that it is asked once for each graph.
-        found = graph.zrun_compiled = compiled_by_xla()
-    return bool(found)
 
 
 def _dtypes(arrays: Arrays) -> tuple[tf.DType, ...]:

@@ -8,8 +8,6 @@ for it calls the function once.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import tensorflow as tf
@@ -17,10 +15,10 @@ import tensorflow as tf
 from zrun_core._events import Event, emit, listening
 
 from ._auto import all_derivatives, value_and_gradient
-from ._points import compiled_by_xla
+from ._points import is_compiled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from ._auto import Unconnected
     from ._params import Problem
@@ -31,27 +29,6 @@ _AT_ONCE: Final = 10
 # What calls other graphs: their operations are not seen, and forward mode knows no loops.
 _CALLS: Final = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 _CONTROL: Final = frozenset({"While", "StatelessWhile", "If", "StatelessIf", "Case", "StatelessCase"})
-
-
-_for_xla: ContextVar[bool] = ContextVar("zrun_hessian_for_xla", default=False)
-
-
-@contextmanager
-def compiled_later(later: bool) -> Iterator[None]:
-    """Take Hessians the way that suits XLA in graphs that are traced in this block, if they are compiled later on.
-
-    A graph that is compiled once it has been called often is not traced again for that.
-
-    Args:
-        later: whether they are.
-
-    Scope: context.
-    """
-    token = _for_xla.set(later)
-    try:
-        yield
-    finally:
-        _for_xla.reset(token)
 
 
 class _Made(NamedTuple):
@@ -80,7 +57,7 @@ def value_gradient_hessian(
         flat = _flat(problem, gradient)
     at_once = 1 if low_memory else _AT_ONCE
     matrix = None
-    if in_graph and flat.shape.num_elements() is not None and not (_for_xla.get() or compiled_by_xla()):
+    if in_graph and flat.shape.num_elements() is not None and not is_compiled():
         made = _made_since(before)
         if not low_memory and made.types.isdisjoint(_CALLS | _CONTROL):
             matrix = _in_one_sweep(problem, tape, flat, made)

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from zrun_tf._errors import GradientError
+from zrun_tf._shadow import traced_here
 
 from ._auto import checked_value
 
@@ -212,3 +213,16 @@ def compiled_by_xla() -> bool:
         return not probe.get_attr("_lower_using_switch_merge")
     except ValueError:
         return True
+
+
+def is_compiled() -> bool:
+    """Whether the graph that is being built is for XLA, now or once it has been called often."""
+    traced = traced_here()
+    if traced is not None and traced.compiled:
+        return True
+    graph = tf.compat.v1.get_default_graph()
+    found = getattr(graph, "zrun_compiled", None)
+    if found is None:
+        # The question takes longer than all the rest, so that it is asked once for each graph.
+        found = graph.zrun_compiled = compiled_by_xla()
+    return bool(found)
