@@ -23,8 +23,8 @@ from xml.etree import ElementTree as ET
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "build" / "matrix"
-# What a result depends on; a result of other sources does not count.
-SOURCES = ("packages", "tests", "pyproject.toml")
+# What a result depends on, the pages among it, whose examples are run; a result of other sources does not count.
+SOURCES = ("packages", "tests", "docs", "README.md", "CONTRIBUTING.md", "pyproject.toml")
 # The tests of a part, and its packages: by name, so that the examples of what is installed are run, not the checkout's.
 CORE = (["tests/core"], ["zrun_core"])
 OTHERS = (["tests/tf", "tests/compat", "tests/integration", "tests/regressions"], ["zrun_tf", "zrun_compat"])

@@ -41,6 +41,12 @@ def _choose(condition, x, y):
     return tf.cond(positive, lambda: x * 2, lambda: tf.zeros_like(x) - other)
 
 
+def _sort(x):
+    x = tf.convert_to_tensor(x)
+    # TensorFlow has no gradient of sorted values where there are none: "Requires delta != 0" (all versions up to 2.21).
+    return tf.sort(x) if x.shape.num_elements() != 0 else x
+
+
 UNARY = {
     "sin": tf.sin,
     "tanh": tf.tanh,
@@ -58,7 +64,7 @@ UNARY = {
     "finite": lambda x: tf.debugging.check_numerics(1.0 / x, "an inverse"),
     "twice around": lambda x: _loop(x, 2),
     "not differentiated": tf.stop_gradient,
-    "sorted": tf.sort,
+    "sorted": _sort,
 }
 BINARY = {
     "add": operator.add,
