@@ -3,8 +3,8 @@
 Example:
     >>> import tensorflow as tf
     >>> from zrun_compat.execution import eval_object
-    >>> eval_object({"mu": tf.constant(1.5), "name": "signal"})
-    {'mu': np.float32(1.5), 'name': 'signal'}
+    >>> eval_object({"mu": tf.constant([1.5]), "name": "signal"})
+    {'mu': array([1.5], dtype=float32), 'name': 'signal'}
 """
 
 from __future__ import annotations

@@ -136,11 +136,14 @@ def __getattr__(name: str) -> Any:
     home = _HOME.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if "numpy" not in sys.modules and not home.startswith(_CORE):
-        from ._early import import_numpy
+    if "tensorflow" in sys.modules or home.startswith(_CORE):
+        module = import_module(home)
+    else:
+        from ._early import few_blas_threads
 
-        import_numpy()
-    value = globals()[name] = getattr(import_module(home), name)
+        with few_blas_threads():
+            module = import_module(home)
+    value = globals()[name] = getattr(module, name)
     return value
 
 

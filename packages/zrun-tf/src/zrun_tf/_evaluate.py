@@ -26,8 +26,8 @@ def evaluate(obj: Any) -> Any:
 
     Example:
         >>> import tensorflow as tf
-        >>> evaluate({"mu": tf.constant(1.5), "name": "signal"})
-        {'mu': np.float32(1.5), 'name': 'signal'}
+        >>> evaluate({"mu": tf.constant([1.5]), "name": "signal"})
+        {'mu': array([1.5], dtype=float32), 'name': 'signal'}
     """
     if isinstance(obj, (tf.Tensor, tf.Variable, tf.RaggedTensor)):
         return _numpy(obj)
