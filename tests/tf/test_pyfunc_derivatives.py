@@ -231,6 +231,7 @@ def test_evaluations_grow_with_the_inputs_that_count_and_not_with_the_events(way
     assert function.calls == 1 + 1 + 2 * 12
 
 
+@pytest.mark.needs_graph
 @ways
 def test_only_what_is_asked_for_is_computed(way):
     function = Counted(density)
@@ -273,6 +274,7 @@ def test_rows_are_moved_together(way, count, probes):
         assert by_events(rows=False) == 1 + 1 + 12 * count
 
 
+@pytest.mark.needs_graph
 @pytest.mark.parametrize(("way", "count"), [*zip(WAYS.values(), (50, 83, 83), strict=True)], ids=WAYS)
 def test_a_hessian_takes_few_evaluations_more(way, count):
     function = Counted(density)
@@ -507,11 +509,12 @@ def test_forward_mode(way):
     np.testing.assert_allclose(compute(constant(x)), [np.sin(2 * x), 2 * np.cos(2 * x)], rtol=1e-8)
 
 
+@ways
 @pytest.mark.parametrize("vectorized", [True, False])
-def test_the_jacobian_of_a_tape(vectorized):
-    @tf.function
+def test_the_jacobian_of_a_tape(way, vectorized):
+    @way
     def compute(x):
-        with tf.GradientTape() as tape:
+        with tf.GradientTape(persistent=True) as tape:
             tape.watch(x)
             y = zrun.numpy_function(np.sin, [x])
         return tape.jacobian(y, x, experimental_use_pfor=vectorized)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import tensorflow as tf
 
 from zrun_tf._compat import add_note
@@ -63,24 +64,47 @@ class EagerRaw:
 
     def pulled(self, ticket: Point, slot: int, weights: Tensors, inputs: Tensors) -> tf.Tensor:
         """See `Raw`."""
-        found = _noted(self._block, ticket.pulled, slot, [weight.numpy() for weight in weights])
-        return tf.constant(found, inputs[slot].dtype)
+        (found,) = self._taken(
+            lambda *arrays: [ticket.pulled(slot, list(arrays))], weights, [inputs[slot].dtype], inputs[slot].shape
+        )
+        return found
 
     def pushed(self, ticket: Point, slot: int, vector: tf.Tensor, inputs: Tensors) -> list[tf.Tensor]:  # noqa: ARG002
         """See `Raw`."""
-        found = _noted(self._block, ticket.pushed, slot, vector.numpy())
-        return _tensors(found, self._block.results.differentiable)
+        dtypes = [each.dtype for each in self._block.results.differentiable]
+        return self._taken(lambda array: ticket.pushed(slot, array), [vector], dtypes)
 
     def curved(
         self, ticket: Point, slot: int, other: int, weights: Tensors, vector: tf.Tensor, inputs: Tensors
     ) -> tf.Tensor:
         """See `Raw`."""
-        found = _noted(self._block, ticket.curved, slot, other, [weight.numpy() for weight in weights], vector.numpy())
-        return tf.constant(found, inputs[other].dtype)
+        act = lambda *arrays: [ticket.curved(slot, other, list(arrays[:-1]), arrays[-1])]  # noqa: E731
+        return self._taken(act, [*weights, vector], [inputs[other].dtype], inputs[other].shape)[0]
 
     def third(self, ticket: Point, like: tf.Tensor) -> tf.Tensor:  # noqa: ARG002
         """Raises."""
         return ticket.third()
+
+    def _taken(
+        self, act: Callable[..., Any], tensors: Tensors, dtypes: list[tf.DType], shape: Any = None
+    ) -> list[tf.Tensor]:
+        """What a function of arrays makes of tensors; their values come later where a Jacobian is vectorized.
+
+        Args:
+            act: takes an array for each tensor and returns arrays.
+            tensors: its arguments.
+            dtypes: those of the results.
+            shape: that of each result; None where it is not known.
+        """
+
+        def run(*arrays: Any) -> list[Any]:
+            found = _noted(self._block, act, *arrays)
+            return [np.asarray(array, dtype.as_numpy_dtype) for array, dtype in zip(found, dtypes, strict=True)]
+
+        if all(hasattr(tensor, "numpy") for tensor in tensors):
+            return [tf.constant(array) for array in run(*(tensor.numpy() for tensor in tensors))]
+        # The tape of an eager call may be asked inside of a graph: `GradientTape.jacobian` makes one for its loop.
+        return [tf.ensure_shape(tensor, shape) for tensor in tf.numpy_function(run, tensors, dtypes)]
 
 
 def _tensors(arrays: Sequence[Any], like: Sequence[Slot]) -> list[tf.Tensor]:
