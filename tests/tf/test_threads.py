@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from zrun_tf._blas import BlasPool
+
 CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 TASKS = Path("/proc/self/task")
 QUOTAS = Path("/sys/fs/cgroup/cpu")
@@ -286,6 +288,13 @@ def test_blas_goes_back_up_but_not_over_what_the_user_set():
     )
     most = min(2, CPUS)
     assert [of_each(told, most) for told, most in zip(seen["told"], [1, most, most], strict=True)] == [True] * 3
+
+
+def test_a_library_is_named_after_the_package_that_brought_it():
+    folder = "/lib/python3.10/site-packages"
+    files = [f"{folder}/numpy.libs/libscipy_openblas64_-6bb31eeb.so", f"{folder}/scipy.libs/libopenblasp-r0-0f46a.so"]
+    files.append(f"{folder}/scipy/.dylibs/libscipy_openblas.dylib")
+    assert [BlasPool("openblas", file, 1).owner for file in files] == ["NumPy", "SciPy", "SciPy"]
 
 
 def test_without_threadpoolctl_it_says_what_it_does_not_know():

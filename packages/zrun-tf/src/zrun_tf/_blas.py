@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -22,6 +23,11 @@ class BlasPool(NamedTuple):
     library: str
     file: str
     threads: int
+
+    @property
+    def owner(self) -> str:
+        """The package that brought it: SciPy has one of its own, which TensorFlow up to 2.17 imports."""
+        return "SciPy" if {"scipy", "scipy.libs"} & set(Path(self.file).parts) else "NumPy"
 
 
 def blas_pools() -> tuple[BlasPool, ...] | None:

@@ -57,7 +57,7 @@ class ThreadReport:
         before: number of threads just before TensorFlow started (so far, if it has not); None where the platform does
             not tell, or TensorFlow started before zrun_tf was imported.
         now: number of threads by pool; None where the platform does not tell.
-        blas: NumPy's BLAS libraries; None where threadpoolctl is not installed.
+        blas: the BLAS libraries of NumPy and SciPy that are loaded; None where threadpoolctl is not installed.
     """
 
     intra: int
@@ -78,7 +78,7 @@ class ThreadReport:
         if self.blas is None:
             said.append("NumPy's BLAS: not known; install threadpoolctl to have it follow (zrun-tf[threads]).")
         else:
-            said.extend(f"NumPy's BLAS ({pool.library}) uses {pool.threads}." for pool in self.blas)
+            said.extend(f"{pool.owner}'s BLAS ({pool.library}) uses {pool.threads}." for pool in self.blas)
         return " ".join(said)
 
 
