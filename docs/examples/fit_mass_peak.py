@@ -8,7 +8,7 @@ exponentially. Both are normalised on the window, in closed form.
 It needs iminuit: python -m pip install iminuit
 
 The file holds one mass in GeV per line, first of the columns if there are several, under a header line. Without a file,
-a toy sample is generated.
+a toy sample is generated, the same wherever the script is run.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from iminuit import Minuit
 import zrun_tf as zrun
 
 LOW, HIGH = 70.0, 110.0
-DEFAULT = Path(__file__).resolve().parent / "../../../shared/data/zmumu_mass.csv"
 LIMITS = {"width": (1.0, 10.0), "resolution": (0.1, 3.0), "signal": (0.0, 1.0)}
 SEED = 20261122
 FEWEST = 50
@@ -71,16 +70,16 @@ def toy_sample(events=2000):
 def read_masses():
     parser = argparse.ArgumentParser(description="Fit the Z in dimuon masses.")
     parser.add_argument("masses", nargs="?", type=Path, help="one mass in GeV per line, under a header line")
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="use every Nth line only")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="use every Nth mass only")
     options = parser.parse_args()
     if options.every < 1:
         parser.error(f"--every takes a number of lines, 1 or more; got {options.every}")
-    path = options.masses or (DEFAULT if DEFAULT.exists() else None)
+    path = options.masses
     if path is None:
         print(f"No file given: a toy sample, generated with seed {SEED}")
-        mass = toy_sample()
+        mass = toy_sample()[:: options.every]
     else:
-        print(f"Dimuon masses from {path.name}")
+        print(f"Dimuon masses from {path}")
         try:
             mass = np.loadtxt(path, delimiter=",", skiprows=1, usecols=0, ndmin=1)[:: options.every]
         except (OSError, ValueError) as error:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import email.message
 import io
 import re
 import warnings
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ import zrun_compat
 from zrun_compat import ZrunDeprecationWarning, _deprecate, run
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / _deprecate.MIGRATION_PAGE).read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "site" / "migration.md").read_text(encoding="utf-8")
 
 
 def section(title):
@@ -97,5 +99,31 @@ def test_what_is_gone_is_on_the_page():
     gone = [name for old, _ in rows("Gone for good") for name in re.findall(r"`run\.(\w+)`", old)]
     assert len(gone) == 3
     for name in gone:
-        with pytest.raises(zrun_compat.RemovedNameError, match=r"See 'Gone for good' in docs/site/migration\.md\.$"):
+        with pytest.raises(
+            zrun_compat.RemovedNameError, match=f"See 'Gone for good' on the page '{_deprecate.PAGE}' of"
+        ):
             getattr(run, name)
+
+
+def test_an_error_about_what_is_gone_finds_the_page_without_a_checkout(monkeypatch):
+    # It used to name a file of the repository, which who installs a wheel has not.
+    assert PAGE.startswith(f"# {_deprecate.PAGE}\n")
+    assert section("Gone for good")
+    stated = email.message.Message()
+    stated["Project-URL"] = "Source, https://example.org/code"
+    monkeypatch.setattr(_deprecate, "metadata", lambda package: stated)
+    assert str(_deprecate.removed("run.x", "Remove it.")).endswith(
+        f" on the page '{_deprecate.PAGE}' of zrun's documentation."
+    )
+    stated["Project-URL"] = "Documentation, https://example.org/zrun/"
+    assert str(_deprecate.removed("run.x", "Remove it.")) == (
+        "run.x is gone for good. Remove it. See https://example.org/zrun/migration.html#gone-for-good."
+    )
+
+
+def test_an_error_about_what_is_gone_needs_no_metadata(monkeypatch):
+    def not_installed(package):
+        raise PackageNotFoundError(package)
+
+    monkeypatch.setattr(_deprecate, "metadata", not_installed)
+    assert "of zrun's documentation" in str(_deprecate.removed("run.x", "Remove it."))

@@ -50,7 +50,14 @@ SENTENCES = [
         "pass self.order as a float or an array to make it an input",
     ),
     (static("edge", "2.5"), static("edge", "-1e-3"), "edge: 2.5 -> -1e-3, static", "pass edge as a float"),
-    (static("name", "'a (b)'"), static("name", "'a (c)'"), "name: 'a (b)' -> 'a (c)', static", ""),
+    (
+        static("name", "'a (b)'"),
+        static("name", "'a (c)'"),
+        "name: 'a (b)' -> 'a (c)', static",
+        "each text given as name has a graph of its own; leave it out where the result does not depend on it",
+    ),
+    (static("name", "b'a'"), static("name", "b'b'"), "name: b'a' -> b'b', static", "each text given as name"),
+    (static("name", "'a'"), static("name", "None"), "name: 'a' -> None, static", ""),
     (static("flag", "True"), static("flag", "False"), "flag: True -> False, static", ""),
     (
         static("self", "the object Model at 0x7f01"),
@@ -209,8 +216,8 @@ def test_the_argument_that_changes_most_is_named():
 
 def test_a_change_without_known_remedy_has_no_hint():
     watch, owner = RetraceWatch(limit=1, clock=Clock()), CacheOwner("loss")
-    watch.note(owner, (static("name", "'a'"),))
-    assert watch.note(owner, (static("name", "'b'"),)).endswith("last name: 'a' -> 'b', static.")
+    watch.note(owner, (static("flag", "True"),))
+    assert watch.note(owner, (static("flag", "False"),)).endswith("last flag: True -> False, static.")
 
 
 def test_where_nothing_changes_the_cache_is_named():

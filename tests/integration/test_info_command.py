@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ import pytest
 
 import zrun_core
 from zrun_core import CpuCount
-from zrun_tf.cli import _trouble
+from zrun_tf.cli import _info_text, _trouble
 
 
 def info(*args, **env):
@@ -37,6 +38,8 @@ def test_json_has_everything_and_starts_nothing():
     assert policy["graph"] == ("'auto'", "default")
     assert found["dispatch"] == "direct"
     assert found["symbols"]
+    # The name of a module without a name in it used to end in a full stop.
+    assert [name for name in found["symbols"] if not name[-1].isalnum()] == []
     assert all(found["symbols"].values())
     assert found["trouble"] == []
 
@@ -47,9 +50,14 @@ def test_text_names_trouble_and_what_to_do():
     said = " ".join(done.stdout.split())
     assert "OMP_NUM_THREADS=64 asks for more threads than the 1 CPUs that there are" in said
     assert "graphs run by TensorFlow's public interface" in said
-    assert "_default_graph_stack: found" in said
+    assert re.search(r"private symbols all \d+ found", said)
     for heading in ("Versions", "Devices", "Machine", "Policy", "Dispatch", "Trouble"):
         assert heading in said
+
+
+def test_symbols_that_are_missing_are_named():
+    assert _info_text._symbols({"a.b": True, "a.c": False}) == "missing: a.c"
+    assert _info_text._symbols({}) == "none are used"
 
 
 def test_an_invalid_variable_is_trouble_and_no_crash():

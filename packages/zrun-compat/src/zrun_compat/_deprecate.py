@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from functools import wraps
+from importlib.metadata import PackageNotFoundError, metadata
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, ParamSpec, TypeVar
 
 from deprecation import DeprecatedWarning, UnsupportedWarning
@@ -24,7 +25,10 @@ R = TypeVar("R")
 FIRST: Final = "0.1"
 """The release that deprecated what zfit's run manager has and zrun's has not."""
 
-MIGRATION_PAGE: Final = "docs/site/migration.md"
+PAGE: Final = "From zfit's run manager to zrun"
+"""The title of the page about migration, by which it is found wherever the documentation is."""
+
+SECTION: Final = "migration.html#gone-for-good"
 
 _warned: set[tuple[str, int, str]] = set()
 
@@ -138,6 +142,32 @@ def notice(function: Any) -> Notice:
     """The notice of a function that was decorated with `old`."""
     what, removed_in = function.__zrun_old__
     return Notice(what, function.__deprecated__, removed_in)
+
+
+def removed(name: str, became: str) -> RemovedNameError:
+    """The error for a name that is gone for good, with the address of the page that says so.
+
+    Args:
+        name: the old spelling, as code.
+        became: what became of it, as a sentence.
+
+    Returns:
+        The error, to be raised.
+    """
+    return RemovedNameError(f"{name} is gone for good. {became} See {_where()}.")
+
+
+def _where() -> str:
+    """The address of the page where the package states one for its documentation; else where to look for it."""
+    try:
+        urls = metadata("zrun-compat").get_all("Project-URL") or ()
+    except PackageNotFoundError:
+        # The source is on the path, and no package is installed.
+        urls = ()
+    stated = dict(url.split(", ", 1) for url in urls)
+    if "Documentation" in stated:
+        return f"{stated['Documentation'].rstrip('/')}/{SECTION}"
+    return f"'Gone for good' on the page '{PAGE}' of zrun's documentation"
 
 
 def _release(version: str) -> tuple[int, ...]:

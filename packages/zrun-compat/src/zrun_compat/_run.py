@@ -14,7 +14,7 @@ from zrun_core._numbers import whole_number
 from zrun_core.errors import CpuError, CpuLeaseTimeoutError
 
 from ._chunking import MAX_N_POINTS, Chunking
-from ._deprecate import MIGRATION_PAGE, Notice, RemovedNameError, old
+from ._deprecate import Notice, old, removed
 from ._mode_names import ModeNames
 
 if TYPE_CHECKING:
@@ -200,9 +200,7 @@ class RunManager(ModeNames):
 
         def __getattr__(self, name: str) -> Any:
             if name in _GONE:
-                raise RemovedNameError(
-                    f"run.{name} is gone for good. {_GONE[name]} See 'Gone for good' in {MIGRATION_PAGE}."
-                )
+                raise removed(f"run.{name}", _GONE[name])
             # Said again by Python itself, in its own words.
             return object.__getattribute__(self, name)
 

@@ -81,6 +81,11 @@ def _is_number(text: str) -> bool:
     return True
 
 
+def _is_text(text: str) -> bool:
+    """Whether a row shows a str or bytes, which are shown as Python writes them."""
+    return text.removeprefix("b").startswith(("'", '"'))
+
+
 def _static_hint(path: str, old: str, new: str) -> str:
     if _is_number(old) and _is_number(new):
         return f"pass {path} as a float or an array to make it an input"
@@ -89,6 +94,8 @@ def _static_hint(path: str, old: str, new: str) -> str:
             f"each object given as {path} has graphs of its own; make its class a dataclass or a @struct class, "
             f"so that objects of one structure share them"
         )
+    if _is_text(old) and _is_text(new):
+        return f"each text given as {path} has a graph of its own; leave it out where the result does not depend on it"
     return ""
 
 

@@ -72,7 +72,7 @@ def _symbols() -> Symbols | None:
 
 def probe() -> Mapping[str, bool]:
     """A new mapping from each of the private symbols to whether this TensorFlow has it."""
-    return {place.replace(":", "."): _found[name] is not None for name, place in _PLACES.items()}
+    return {place.replace(":", ".").rstrip("."): _found[name] is not None for name, place in _PLACES.items()}
 
 
 def in_use() -> Literal["direct", "public"]:

@@ -8,7 +8,7 @@ from ._options import debug_option, need
 from ._quiet import quiet_tensorflow
 
 
-@click.command()
+@click.command(short_help="Show versions, CPUs and why, policy, and what would go wrong.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, and nothing else.")
 @click.option("--check", is_flag=True, help="Exit with 1 if there is trouble.")
 @debug_option

@@ -55,16 +55,21 @@ def print_text(info: Info) -> None:
     _section(console, "Machine", cpus)
     _section(console, "Policy", ((part.name, f"{part.value}  ({part.origin})") for part in info.policy))
     if info.dispatch is not None:
-        found = [f"{name}: {'found' if there else 'missing'}" for name, there in info.symbols.items()]
         how = "the direct way" if info.dispatch == "direct" else "TensorFlow's public interface"
-        _section(
-            console, "Dispatch", [("graphs run by", how), ("private symbols", ", ".join(found) or "none are used")]
-        )
+        _section(console, "Dispatch", [("graphs run by", how), ("private symbols", _symbols(info.symbols))])
     console.print(Text("Trouble", "bold"))
     if not info.trouble:
         console.print(Text("  none found", "green"))
     for sentence in info.trouble:
         console.print(Padding(Text(f"! {sentence}", "yellow"), (0, 0, 0, 2)))
+
+
+def _symbols(symbols: dict[str, bool]) -> str:
+    """How many were found, and by name those that were not; `--json` lists all."""
+    missing = [name for name, there in symbols.items() if not there]
+    if not symbols or missing:
+        return f"missing: {', '.join(missing)}" if missing else "none are used"
+    return f"all {len(symbols)} found"
 
 
 def _section(console: Console, title: str, rows: Iterable[Sequence[str]]) -> None:
