@@ -118,7 +118,7 @@ def test_toys_beside_zfit(compare):
         for _ in range(3):
             toys.fit(next(samples))
         compare(
-            "one toy, new data and new objects, jit",
+            "one toy, new data and new objects, jit; beside zfit",
             lambda: toys.fit(next(samples)),
             {"zfit": lambda: fit(next(samples))},
             number=1,
