@@ -13,12 +13,12 @@ from zrun_core._function import Function
 from zrun_core._structure import Flattening, Node, Refusal, refused
 
 from ._graph import to_input
+from ._leaves import RowData
 from ._unchanged import snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from zrun_core._function import Taken
     from zrun_core._structure import Key
 
     from ._parameters import Bound
@@ -67,7 +67,7 @@ class Carried:
         """The keys of the arguments, and what was met on the way."""
         into = Flattening()
         try:
-            return tuple(into.parts(_ARGUMENTS, None, self.arguments)), into
+            return tuple(into.parts(ARGUMENTS, None, self.arguments)), into
         except Refusal as refusal:
             raise refused(refusal, "") from None
 
@@ -84,7 +84,7 @@ class Carried:
         if (
             others
             or not isinstance(body, FunctionType)
-            or not all(isinstance(leaf, (tf.Tensor, tf.Variable, float, complex)) for leaf in self._own)
+            or not all(isinstance(leaf, (tf.Tensor, tf.Variable, RowData, float, complex)) for leaf in self._own)
         ):
             return None
         return snapshot(seen)
@@ -102,10 +102,12 @@ class Carried:
 
     def with_last(self, leaf: Any) -> Taken:
         """What a call has taken apart whose last argument is a leaf."""
-        return _Taken([*self.leaves, leaf], self.weak)
+        return Taken([*self.leaves, leaf], self.weak)
 
 
-class _Taken(NamedTuple):
+class Taken(NamedTuple):
+    """What was collected on taking the arguments of a call apart."""
+
     leaves: list[Any]
     weak: list[Any]
 
@@ -117,7 +119,7 @@ class _ArgumentsNode(Node):
         return (".loss", ".data", ".params")[index]
 
 
-_ARGUMENTS = _ArgumentsNode()
+ARGUMENTS = _ArgumentsNode()
 
 
 def _input(leaf: Any) -> Any:

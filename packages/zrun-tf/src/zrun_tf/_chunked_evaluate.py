@@ -92,15 +92,14 @@ def evaluate(task: Task) -> Found:
     """Compute a piece over all rows, outside of graphs."""
     piece = task.piece
 
-    def arguments(tensors: Sequence[tf.Tensor]) -> tuple[Any, ...]:
-        return task.call, nested(task.rows, map(ChunkRows, tensors)), task.ups
-
     function = function_of(piece, task.name, getattr(task.call.func, "kind", "loss"))
+
+    def call(tensors: Sequence[tf.Tensor]) -> Any:
+        return function(task.call, nested(task.rows, map(ChunkRows, tensors)), task.ups)
+
     # Derivatives come after their function, which was checked then.
     checked = not piece.is_derivative
-    work = Work(
-        task.name, piece.name, function, arguments, task.source, task.chunksize, task.progress, checked, checked
-    )
+    work = Work(task.name, piece.name, function, call, task.source, task.chunksize, task.progress, checked, checked)
     outputs, found = passed(work)
     if found.counted:
         # Looked at chunk by chunk.

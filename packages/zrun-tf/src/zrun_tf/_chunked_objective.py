@@ -9,10 +9,11 @@ import numpy as np
 import tensorflow as tf
 
 from zrun_core._scope import current
-from zrun_core._structure import LeafNode, add_visitor, flatten
+from zrun_core._structure import flatten
 from zrun_core.errors import ChunkError
 
 from ._autograph import leave_alone
+from ._chunked_arguments import ChunkArguments
 from ._chunked_buffers import is_mapped
 from ._chunked_graph import ChunkFunction
 from ._chunked_pass import Work, passed
@@ -21,47 +22,22 @@ from ._chunked_plan import check_chunksize
 from ._chunked_rows import ArraySource, Layout, as_array
 from ._chunked_streams import StreamSource, batches_in
 from ._data import as_array as as_data
-from ._leaves import ChunkRows
+from ._leaves import ChunkRows, RowData
 from ._losses import LossFunctions
 from ._problem import COMPUTE, Problem
 from ._run import run as manager
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from zrun_core._policy import Chunksize
-    from zrun_core._structure import Flattening, Key
 
     from ._carried import Carried
     from ._chunked_rows import Source
     from ._parameters import Bound
 
 
-class RowData:
-    """An array of rows, or rows that come in batches, in the data of an objective.
-
-    Args:
-        name: what it is called in messages.
-        rows: the array, or the source.
-    """
-
-    __slots__ = ("__weakref__", "name", "rows")
-
-    def __init__(self, name: str, rows: Any) -> None:
-        self.name = name
-        self.rows = rows
-
-
 _SMALL: Final = 1000
-
-_ROWS = LeafNode("rows", lambda name: name)
-
-
-def _visit(value: RowData, into: Flattening) -> Key:
-    return into.leaf(value, (_ROWS, value.name))
-
-
-add_visitor(RowData, _visit)
 
 
 class _Result:
@@ -112,37 +88,23 @@ class ChunkedFunctions(LossFunctions):
 
     def run(self, what: str, carried: Carried, x: Any) -> Any:
         """Compute `"value"`, `"gradient"`, `"hessian"` or, for `Rows` of points, `"batch"`; see `LossFunctions.run`."""
-        return self._run(what, carried.arguments, x, self._chunksize)
+        return self._run(what, carried, carried.arguments[1], x, self._chunksize)
 
-    def _run(self, what: str, given: tuple[Any, ...], x: Any, chunksize: Chunksize) -> Any:
+    def _run(self, what: str, carried: Carried, data: Mapping[str, Any], x: Any, chunksize: Chunksize) -> Any:
         if what == "jacobian":
             raise ChunkError(
                 f"jacobian of {self.name}: with chunksize=, a loss returns the sum over the rows that it is given, "
                 f"which has a gradient. Leave chunksize out for a loss that returns residuals."
             )
-        loss, data, params = given
         # Converted once, unless it is small, and whatever runs the graph does that faster.
         x = tf.constant(x) if isinstance(x, np.ndarray) and x.size > _SMALL else x
-        flat = flatten(dict(data))
-        places = [place for place, leaf in enumerate(flat.leaves) if isinstance(leaf, RowData)]
-        source = self._source_of([flat.leaves[place] for place in places])
-
-        def arguments(tensors: Sequence[tf.Tensor]) -> tuple[Any, ...]:
-            leaves = list(flat.leaves)
-            if isinstance(source, StreamSource):
-                leaves[places[0]] = source.layout.pack([ChunkRows(tensor) for tensor in tensors])
-            else:
-                for place, tensor in zip(places, tensors, strict=True):
-                    leaves[place] = ChunkRows(tensor)
-            return loss, flat.rebuild(leaves), params, x
-
-        function = self._of_chunks.function(what)
+        function, arguments = self._of_chunks.function(what), self._arguments_of(carried, data)
         work = Work(
             self.name,
             what,
             function,
-            arguments,
-            source,
+            lambda tensors: arguments.call(function, tensors, x),
+            arguments.source,
             chunksize,
             checked=what != "hessian",
             light=what == "value",
@@ -150,6 +112,14 @@ class ChunkedFunctions(LossFunctions):
         )
         outputs = [_Result(output) for output in passed(work)[0]]
         return outputs if what == "gradient" else outputs[0]
+
+    def _arguments_of(self, carried: Carried, data: Mapping[str, Any]) -> ChunkArguments:
+        """What the loss is called with, taken apart once for as long as nothing of it changes."""
+        kept: ChunkArguments | None = carried.memo.get(ChunkArguments)
+        if kept is None or kept.data is not data:
+            loss, _, params = carried.arguments
+            kept = carried.memo[ChunkArguments] = ChunkArguments(loss, data, params, self._source_of)
+        return kept
 
     def _source_of(self, rows: list[RowData]) -> Source:
         if not rows:
@@ -190,10 +160,9 @@ class ByPolicy(ChunkedFunctions):
 
     def run(self, what: str, carried: Carried, x: Any) -> Any:
         """See `LossFunctions.run`."""
-        loss, _, params = carried.arguments
         chunksize = current().chunksize
         try:
-            return self._run(what, (loss, self._data_of(carried)[0], params), x, chunksize)
+            return self._run(what, carried, self._data_of(carried)[0], x, chunksize)
         except ChunkError as error:
             raise ChunkError(
                 f"{error} The chunk size, {chunksize!r}, is that of the policy; objective(..., chunksize=None) "

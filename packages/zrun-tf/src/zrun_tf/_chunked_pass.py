@@ -44,7 +44,7 @@ class Work(NamedTuple):
         name: of the user's function.
         what: what is computed, for messages.
         function: computes it for one chunk.
-        arguments: makes its arguments from the tensors of a chunk.
+        call: calls it with the tensors of a chunk.
         source: the rows.
         chunksize: rows computed at once.
         progress: whether a bar may appear; None: on a terminal.
@@ -57,7 +57,7 @@ class Work(NamedTuple):
     what: str
     # A ChunkFunction, which type checkers would take for a method of this class.
     function: Any
-    arguments: Callable[[Sequence[tf.Tensor]], tuple[Any, ...]]
+    call: Callable[[Sequence[tf.Tensor]], Any]
     source: Source
     chunksize: Chunksize
     progress: bool | None = None
@@ -202,7 +202,7 @@ class _Pass:
     def _call(self, tensors: Sequence[Any]) -> Any:
         token = notes.set(self.notes)
         try:
-            return self._what.function(*self._what.arguments(tensors))
+            return self._what.call(tensors)
         finally:
             notes.reset(token)
 

@@ -76,6 +76,28 @@ class ChunkRows(Rows):
     __slots__ = ()
 
 
+class RowData:
+    """An array of rows, or rows that come in batches, in the data of an objective.
+
+    Args:
+        name: what it is called in messages.
+        rows: the array, or the source.
+    """
+
+    __slots__ = ("__weakref__", "name", "rows")
+
+    def __init__(self, name: str, rows: Any) -> None:
+        self.name = name
+        self.rows = rows
+
+
+_ROW_DATA = LeafNode("rows", lambda name: name)
+
+
+def _visit_row_data(value: RowData, into: Flattening) -> Key:
+    return into.leaf(value, (_ROW_DATA, value.name))
+
+
 def _visit_rows(value: Rows, into: Flattening) -> Key:
     return into.leaf(value, (TENSOR, value.tensor.dtype, (None, *value.tensor.shape[1:])))
 
@@ -117,6 +139,7 @@ def register() -> None:
     add_visitor(np.generic, _visit_array)
     add_visitor(Rows, _visit_rows)
     add_visitor(ChunkRows, _visit_rows)
+    add_visitor(RowData, _visit_row_data)
     # In results of a trace.
     add_visitor(FloatInput, _visit_float_input)
     for cls in (np.float64, np.complex128):
