@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from zrun_core._structure import Flattening, flatten
 
 from ._carried import ARGUMENTS, Taken
+from ._chunked_graph import ChunkRun, ready
 from ._chunked_rows import ArraySource
 from ._leaves import ChunkRows, RowData
 
@@ -48,6 +51,8 @@ class ChunkArguments:
         self._places = [place for place, leaf in enumerate(self._flat.leaves) if isinstance(leaf, RowData)]
         self.source = source_of([self._flat.leaves[place] for place in self._places])
         self._known: tuple[Any, list[Any], list[int], list[Any]] | None = None
+        self._inputs: list[Any] = []
+        self._graphs: dict[Any, Any] = {}
 
     def call(self, function: ChunkFunction[..., Any], tensors: Sequence[Any], x: Any) -> Any:
         """Call a function of one chunk.
@@ -57,6 +62,9 @@ class ChunkArguments:
             tensors: the arrays of the chunk.
             x: the parameters, or `Rows` of them.
         """
+        is_vector = type(x) is np.ndarray
+        if is_vector and (graph := function.known(self._graphs)) is not None:
+            return ChunkRun(graph, [*self._inputs, x])
         rows = list(map(ChunkRows, tensors))
         arguments = self._with(rows)
         parts, fixed, places, weak = self._known or self._taken_apart(arguments)
@@ -65,7 +73,10 @@ class ChunkArguments:
             leaves[place] = row
         into = Flattening()
         key = into.visit(x)
-        return function.run_taken((*arguments, x), (*parts, key), Taken([*leaves, *into.leaves], weak))
+        found = function.run_taken((*arguments, x), (*parts, key), Taken([*leaves, *into.leaves], weak))
+        if is_vector:
+            function.remember(self._graphs, (*parts, key))
+        return found
 
     def _with(self, rows: Sequence[ChunkRows]) -> tuple[Any, ...]:
         leaves = list(self._flat.leaves)
@@ -82,5 +93,6 @@ class ChunkArguments:
         parts = tuple(into.parts(ARGUMENTS, None, arguments))
         places = [place for place, leaf in enumerate(into.leaves) if isinstance(leaf, ChunkRows)]
         fixed = [None if isinstance(leaf, ChunkRows) else leaf for leaf in into.leaves]
+        self._inputs = [None if isinstance(leaf, ChunkRows) else ready(leaf) for leaf in into.leaves]
         self._known = (parts, fixed, places, into.weak)
         return self._known

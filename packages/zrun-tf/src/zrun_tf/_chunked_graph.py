@@ -11,10 +11,12 @@ from contextlib import nullcontext
 from functools import cached_property
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+from weakref import ref
 
 import numpy as np
 import tensorflow as tf
 
+from zrun_core._events import listening
 from zrun_core._scope import current
 from zrun_core._structure import Flattening
 
@@ -65,6 +67,35 @@ class ChunkFunction(Function[P, R]):
         ruling = self._rule(current())
         return ruling.graph, ruling.jit
 
+    def known(self, places: dict[Any, Any]) -> ChunkGraph | None:
+        """The graph of a call like this one, if `remember` noted where it is and it may be used as it is.
+
+        Args:
+            places: where graphs are, for arguments that have not changed.
+        """
+        ruling, backend = self._rule(current()), self._manager.backend
+        held = places.get((self._owner.token, ruling.bits))
+        entry = None if held is None else held()
+        # What was traced under a distribution strategy is for that alone.
+        if entry is None or not ruling.graph or backend.is_tracing() or backend.context() is not None:
+            return None
+        graph: Any = self._manager.cache.use(self._owner, entry)
+        if graph is not None and listening("hit"):
+            self._emit("hit")
+        return graph if isinstance(graph, ChunkGraph) else None
+
+    def remember(self, places: dict[Any, Any], parts: Sequence[Key]) -> None:
+        """Note where the graph of a call is.
+
+        Args:
+            places: where to note it; the graph is not held.
+            parts: the keys of the arguments of the call.
+        """
+        bits = self._rule(current()).bits
+        entry = self._owner.table.get((bits, None, *parts))
+        if entry is not None and isinstance(entry.value, ChunkGraph):
+            places[self._owner.token, bits] = ref(entry)
+
     def _build(self, key: Key, taken: Taken, ruling: Ruling) -> Any:
         found = Notes()
         token = notes.set(found)
@@ -110,7 +141,7 @@ class ChunkGraph:
 
     def __call__(self, leaves: Sequence[Any]) -> ChunkRun:
         """Make the graph ready to be run for the chunks of one pass over the data."""
-        return ChunkRun(self, [None if row else _ready(leaf) for row, leaf in zip(self._is_row, leaves, strict=True)])
+        return ChunkRun(self, [None if row else ready(leaf) for row, leaf in zip(self._is_row, leaves, strict=True)])
 
     def plain(self, inputs: Sequence[Any]) -> list[Any]:
         """Run the piece on all rows at once."""
@@ -248,7 +279,7 @@ class ChunkRun:
         return self.graph.plain(self._with(rows))
 
 
-def _ready(leaf: Any) -> Any:
+def ready(leaf: Any) -> Any:
     """A leaf to be given to each call; a small array as it is, which the call itself converts fastest."""
     return leaf if isinstance(leaf, np.ndarray) and leaf.size <= _SMALL else to_input(leaf)
 

@@ -161,7 +161,6 @@ class _Pass:
     def run(self) -> list[Any]:
         """Go over the rows."""
         what, source = self._what, self._what.source
-        progress = Progress(what.name, source.n_rows, self._n_chunks, what.progress)
         chunks = self._prepared(source.chunks(self._plan.size, share=self._graph))
         if self._n_chunks is not None and self._n_chunks <= 1:
             terms = [term for chunk in chunks for term in what.hidden(partial(self._work, chunk))]
@@ -170,6 +169,7 @@ class _Pass:
             self._use(terms)
         else:
             title = f"{what.what} of {what.name}"
+            progress = Progress(what.name, source.n_rows, self._n_chunks, what.progress)
             in_order(title, chunks, self._work, self._use, self._workers, progress, helps=self._helps)
         if not self._begun:
             # No rows at all: what the function returns for none of them has the right shapes.

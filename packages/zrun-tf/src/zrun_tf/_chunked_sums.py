@@ -58,8 +58,10 @@ def added(terms: Sequence[Sequence[Any]]) -> list[Any]:
     Args:
         terms: one or more.
     """
-    if len(terms) <= 2:
-        # One rounding, or none.
+    if len(terms) == 1:
+        return list(terms[0])
+    if len(terms) == 2:
+        # One rounding.
         with np.errstate(all="ignore"):
             return [sum(parts[1:], parts[0]) for parts in zip(*terms, strict=True)]
     total = Total()
