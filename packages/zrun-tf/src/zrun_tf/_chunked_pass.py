@@ -128,7 +128,7 @@ class _Pass:
         self._helps = self._graph and not work.taped and isinstance(source, ArraySource) and not source.mapped
         n_rows = source.n_rows
         if alone and n_rows:
-            self._plan = plan_alone(n_rows, jit=jit)
+            self._plan = plan_alone(n_rows, jit=jit, light=work.light)
         else:
             self._plan = plan_of(
                 n_rows,

@@ -28,6 +28,9 @@ FEW_ROWS: Final = 131_072
 # Rows of a block where TensorFlow itself spreads a block over threads, with XLA and without.
 _ALONE: Final = (131_072, 262_144)
 
+# The same without XLA where only values are computed, of which less is kept at a time.
+_LIGHT: Final = 524_288
+
 _MAP_ROWS: Final = 65_536
 
 # Pieces are cut at multiples of this, where TensorFlow shares their memory whatever the dtype.
@@ -118,12 +121,13 @@ def may_be_alone(n_rows: int, row_bytes: int | None) -> bool:
     return n_rows <= _SOME_ROWS and n_rows * (row_bytes or 8) <= _CALL_BYTES
 
 
-def plan_alone(n_rows: int, *, jit: bool) -> Plan:
+def plan_alone(n_rows: int, *, jit: bool, light: bool) -> Plan:
     """Give rows to the calling thread at once; TensorFlow's operations and XLA's code use threads of their own.
 
     Args:
         n_rows: how many there are.
         jit: whether the graph is compiled.
+        light: whether only values are computed, which without XLA gain nothing from smaller blocks.
     """
-    most = _ALONE[0 if jit else 1]
+    most = _ALONE[0] if jit else _LIGHT if light else _ALONE[1]
     return Plan(n_rows, -(-n_rows // -(-n_rows // most)), usual=False)
