@@ -267,7 +267,7 @@ def fragment(session: nox.Session) -> None:
 def examples(session: nox.Session) -> None:
     """Run each script of docs/examples as a user would."""
     _require_tensorflow_python(session)
-    _install(session, "iminuit>=2.25", packages=FITTING)
+    _install(session, "iminuit>=2.32", packages=FITTING)
     scratch = Path(session.create_tmp()).resolve()
     for script in sorted((ROOT / "docs" / "examples").glob("*.py")):
         with session.chdir(scratch):

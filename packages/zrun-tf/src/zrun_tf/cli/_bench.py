@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -117,10 +118,10 @@ def run_bench(names: Sequence[str], *, quick: bool, plot: Path | None, as_json: 
         TextColumn("{task.description}"),
         console=errors,
         transient=True,
-        disable=not errors.is_terminal,
     )
     comparisons = []
-    with progress:
+    # rich before 14.3 ends a bar with an empty line even where it showed none.
+    with progress if errors.is_terminal else nullcontext():
         task = progress.add_task("", total=len(names))
         for name in dict.fromkeys(names):
             progress.update(task, description=f"{name}: tracing")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -125,9 +126,9 @@ def run_demo(names: Sequence[str], picture: Path | None, *, as_json: bool = Fals
         TextColumn("{task.description}"),
         console=errors,
         transient=True,
-        disable=not errors.is_terminal,
     )
-    with progress:
+    # rich before 14.3 ends a bar with an empty line even where it showed none.
+    with progress if errors.is_terminal else nullcontext():
         task = progress.add_task("", total=len(plan(names)))
         done = -1
 
