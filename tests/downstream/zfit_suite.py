@@ -168,6 +168,8 @@ def main() -> int:
     parser.add_argument("--together", type=int, default=6, help="how many files run in one process")
     parser.add_argument("parts", nargs="*", help="test files to run, from the root of zfit's sources; default: all")
     given = parser.parse_args()
+    # The tests run in another folder.
+    given.work = given.work.resolve()
     given.work.mkdir(parents=True, exist_ok=True)
     source = fetch(given.work)
     everything = sorted(str(path.relative_to(source)) for path in source.glob("tests/**/test_*.py"))

@@ -258,7 +258,7 @@ def test_where_one_symbol_is_missing_none_is_used(monkeypatch, name):
     monkeypatch.setitem(_dispatch._found, name, None)
     assert _dispatch._symbols() is None
     assert [place for place, found in _dispatch.probe().items() if not found] == [
-        _dispatch._PLACES[name].replace(":", ".")
+        _dispatch._PLACES[name].replace(":", ".").rstrip(".")
     ]
 
 

@@ -8,12 +8,14 @@ from ._options import debug_option, need
 from ._quiet import quiet_tensorflow
 
 
-@click.command(short_help="Show versions, CPUs and why, policy, and what would go wrong.")
+@click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, and nothing else.")
 @click.option("--check", is_flag=True, help="Exit with 1 if there is trouble.")
 @debug_option
 def info(as_json: bool, check: bool) -> None:
-    """Show versions, devices, CPUs and why, threads, policy, and what would go wrong.
+    """Show versions, CPUs and why, policy, and what would go wrong.
+
+    Devices and the threads of each pool are among it.
 
     The exit code is 0; with --check it is 1 if there is trouble.
     """
