@@ -118,7 +118,7 @@ def check(program):
 
     plain = outcomes(body, program, arrays=False)
     reference = outcomes(reference_call, program, arrays=False)
-    # Numbers are float32 to TensorFlow, and what a graph computes of constants beforehand differs in the last bit of it.
+    # Numbers are float32 to TensorFlow; what a graph computes of constants beforehand differs in its last bit.
     least = TOLERANCE["float32"] if any(word in repr(program) for word in ("number", "float32")) else 0.0
     for path in ("direct", "called", "public"):
         # Small graphs are called by an operation from the first call on, rather than from the sixteenth.
