@@ -137,6 +137,31 @@ def test_variables_hold_what_they_held_before():
     assert float(mu) == 0.5
 
 
+@pytest.mark.parametrize("graph", [True, False])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_parameters_of_single_precision(dtype, graph):
+    """What is rounded to it is still a sum."""
+    mu, data = tf.Variable(1.0), X.astype(dtype)
+
+    def loss(data):
+        return tf.reduce_sum((data - tf.cast(mu, data.dtype)) ** 2)
+
+    obj, whole = zrun.objective(loss, [mu], data=data, chunksize=500), zrun.objective(loss, [mu], data=data)
+    with RUN.using(graph=graph):
+        for at in (0.1, 0.2, 0.3):
+            assert obj.value([at]) == pytest.approx(whole.value([at]), rel=1e-5)
+            assert obj.gradient([at])[0] == pytest.approx(whole.gradient([at])[0], rel=1e-5)
+
+
+def test_text_is_an_option_unless_it_names_a_parquet_file():
+    def loss(m, x, how):
+        return tf.reduce_sum((x - m) ** 2 if how == "squared" else tf.abs(x - m))
+
+    obj = zrun.objective(loss, {"m": 0.5}, x=X, how="squared", chunksize=500)
+    assert obj.value([0.4]) == pytest.approx(np.sum((X - 0.4) ** 2), rel=1e-12)
+    assert obj.with_data(how="absolute").value([0.4]) == pytest.approx(np.sum(np.abs(X - 0.4)), rel=1e-12)
+
+
 @pytest.mark.parametrize(
     ("make", "error", "says"),
     [
@@ -146,6 +171,11 @@ def test_variables_hold_what_they_held_before():
             lambda: zrun.objective(lambda mu, a, b: mu * tf.reduce_sum(a), {"mu": 1.0}, a=X, b=X[1:], chunksize=10),
             ChunkError,
             "same number of rows",
+        ),
+        (
+            lambda: zrun.objective(lambda x, data, f: x[0] * f(data), [1.0], data=X, f=tf.reduce_sum, chunksize=10),
+            ChunkError,
+            "have the loss refer to others",
         ),
         (lambda: zrun.objective(lambda x, data: data - x[0], [1.0], data=X, chunksize=10), ChunkError, "single number"),
         (
@@ -195,6 +225,28 @@ def test_where_no_chunk_size_is_given_that_of_the_policy_is_followed_at_each_cal
     assert second[0] == pytest.approx(first[0], rel=1e-13)
     np.testing.assert_allclose(second[1], first[1], rtol=1e-12)
     assert third == pytest.approx(np.sum(((x[:350] - 0.4) / 2) ** 2), rel=1e-13)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"how": "squared"}, {"how": lambda t: t**2}, {"how": tf.data.Dataset.range(3)}],
+    ids=["text", "function", "dataset"],
+)
+def test_what_a_loss_is_given_besides_arrays_it_is_given_in_chunks_too(given):
+    """The policy cuts arrays; text, functions and datasets stay what they are in one piece."""
+    seen = []
+
+    def loss(m, x, how):
+        seen.append(type(how))
+        return tf.reduce_sum(how(x - m) if callable(how) else (x - m) ** 2)
+
+    objective = zrun.objective(loss, {"m": 0.5}, x=X, **given)
+    whole = objective.value([0.4])
+    objective.forget()
+    with zrun.run.using(chunksize=100):
+        assert objective.value([0.4]) == pytest.approx(whole, rel=1e-12)
+        assert objective.gradient([0.4])[0] == pytest.approx(-2 * np.sum(X - 0.4), rel=1e-10)
+    assert len(set(seen)) == 1
 
 
 def test_a_loss_without_rows_is_whole_under_any_policy():

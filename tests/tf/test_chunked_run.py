@@ -283,6 +283,22 @@ def test_a_bar_appears_on_a_terminal_after_a_while(monkeypatch, stream, shown, d
     assert ("square" in text.getvalue() and "rows" in text.getvalue()) is expected
 
 
+def test_a_bar_appears_while_the_first_chunks_are_under_work(monkeypatch):
+    bar, shown, enough = progress.Progress("test", None, None, False), [], threading.Event()
+    monkeypatch.setattr(progress.Progress, "interval", 0.01)
+
+    def show():
+        shown.append(1)
+        # More often than there is room for chunks to be read ahead.
+        if len(shown) > 8:
+            enough.set()
+
+    monkeypatch.setattr(bar, "show", show)
+    found = []
+    crew.in_order("test", [[range(1)]] * 5, lambda _: enough.wait(60), found.append, 1, bar)
+    assert found == [True] * 5
+
+
 def test_without_tqdm_there_is_no_bar(monkeypatch):
     text = Terminal()
     monkeypatch.setattr(sys, "stderr", text)

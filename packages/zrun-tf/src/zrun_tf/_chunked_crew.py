@@ -6,18 +6,17 @@ import os
 import queue
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from zrun_core._scope import bind
 from zrun_core.errors import CpuLeaseTimeoutError
 
+from ._chunked_progress import Progress
 from ._run import run as manager
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-
-    from ._chunked_progress import Progress
 
 # Threads wait for work most of the time; how many work at once is a matter of leases.
 _MOST_THREADS: Final = 64
@@ -123,6 +122,7 @@ def in_order(
         for rows, result in crew.finished():
             use(result)
             progress.advance(rows)
+        progress.show()
 
     try:
         crew.begin(chunks, use_finished)
@@ -201,15 +201,23 @@ class _Crew(_Workers):
     def begin(self, chunks: Iterable[list[Any]], use_finished: Callable[[], None]) -> None:
         """Read all chunks; waits while all threads have more than enough to do."""
         for number, chunk in enumerate(chunks):
-            self._todo.put((number, chunk))
+            self._put((number, chunk), use_finished)
             use_finished()
             if self.failed:
                 break
-        self._close()
+        self._close(use_finished)
 
-    def _close(self) -> None:
+    def _put(self, task: tuple[int, list[Any]] | None, meanwhile: Callable[[], None]) -> None:
+        while True:
+            with suppress(queue.Full):
+                self._todo.put(task, timeout=Progress.interval)
+                return
+            # A chunk can take longer than the user should be left without a bar.
+            meanwhile()
+
+    def _close(self, meanwhile: Callable[[], None] = lambda: None) -> None:
         while self._ends:
-            self._todo.put(None)
+            self._put(None, meanwhile)
             self._ends -= 1
 
     def stop(self) -> None:

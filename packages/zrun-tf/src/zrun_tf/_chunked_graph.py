@@ -27,7 +27,7 @@ from ._chunked_tuner import Sharing, Tuner
 from ._dispatch import executable
 from ._function import Function
 from ._graph import Traced, placeholder, to_input
-from ._leaves import ChunkRows
+from ._leaves import COMPOSITES, ChunkRows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -134,6 +134,7 @@ class ChunkGraph:
         self.calls = 0
         self._is_row = [isinstance(leaf, ChunkRows) for leaf in leaves]
         self._specs = [placeholder(leaf) for leaf in leaves]
+        self._whole = any(isinstance(leaf, COMPOSITES) for leaf in leaves)
         self._lock = RLock()
         self._loose: Any = None
         self._compiled: dict[tuple[int, int], Any] = {}
@@ -233,7 +234,8 @@ class ChunkGraph:
         function = tf.function(zrun_blocks, autograph=False, jit_compile=jit or None)
         concrete = function.get_concrete_function(*specs, *sizes)
         result = Flattening().visit(tuple(concrete.outputs))
-        return executable(Traced(self._graph.name, concrete, result, 0, "now" if jit else "no"))
+        traced = Traced(self._graph.name, concrete, result, 0, "now" if jit else "no", whole=self._whole)
+        return executable(traced)
 
 
 class _Timed:

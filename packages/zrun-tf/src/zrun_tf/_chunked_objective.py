@@ -16,6 +16,7 @@ from ._autograph import leave_alone
 from ._chunked_arguments import ChunkArguments
 from ._chunked_buffers import is_mapped
 from ._chunked_graph import ChunkFunction
+from ._chunked_parquet import names_parquet
 from ._chunked_pass import Work, passed
 from ._chunked_piece import notes
 from ._chunked_plan import check_chunksize
@@ -80,11 +81,9 @@ class ChunkedFunctions(LossFunctions):
         return {name: self._input(name, value) for name, value in data.items()}
 
     def _input(self, name: str, value: Any) -> Any:
-        batches = batches_in(value)
-        if batches is not None:
-            return RowData(name, StreamSource(*batches))
-        flat = flatten(as_data(name, value), name=name)
-        return flat.rebuild([_row_data(name, leaf) for leaf in flat.leaves])
+        # Other text is an option of the loss.
+        batches = None if isinstance(value, str) and not names_parquet(value) else batches_in(value)
+        return _in_memory(name, value) if batches is None else RowData(name, StreamSource(*batches))
 
     def run(self, what: str, carried: Carried, x: Any) -> Any:
         """Compute `"value"`, `"gradient"`, `"hessian"` or, for `Rows` of points, `"batch"`; see `LossFunctions.run`."""
@@ -134,7 +133,8 @@ class ChunkedFunctions(LossFunctions):
             if len(rows) > 1:
                 raise ChunkError(
                     f"{self.name}: data that come in batches must be the only ones with rows; got "
-                    f"{', '.join(part.name for part in rows)}. Put all columns into the batches."
+                    f"{', '.join(part.name for part in rows)}. Put all columns into the batches. A function counts as "
+                    f"one that returns batches; have the loss refer to others, instead of giving them as data."
                 )
             source = rows[0].rows
         else:
@@ -153,6 +153,10 @@ class ByPolicy(ChunkedFunctions):
     def __init__(self, loss: Callable[..., Any]) -> None:
         super().__init__(loss, "auto")
         self._cut: tuple[Any, Mapping[str, Any], bool] = (None, {}, False)
+
+    def _input(self, name: str, value: Any) -> Any:
+        # A function, a dataset or a path is for the loss itself, which gets it in one piece too.
+        return _in_memory(name, value)
 
     def has_rows(self, carried: Carried) -> bool:
         """Whether there are data that can be cut."""
@@ -183,6 +187,11 @@ class ByPolicy(ChunkedFunctions):
 
 def _is(a: Any, b: Any) -> bool:
     return a is b
+
+
+def _in_memory(name: str, value: Any) -> Any:
+    flat = flatten(as_data(name, value), name=name)
+    return flat.rebuild([_row_data(name, leaf) for leaf in flat.leaves])
 
 
 def _row_data(name: str, leaf: Any) -> Any:
@@ -234,7 +243,7 @@ def _totals(name: str, what: str) -> Callable[[Problem, tf.Tensor], Any]:
             )
         found = notes.get()
         if found is not None:
-            found.totals, found.dtypes = True, [tf.float64]
+            found.totals, found.dtypes = True, [tf.float64, *problem.dtypes]
         return result
 
     return compute

@@ -50,9 +50,14 @@ def batches_of(data: Any) -> Callable[[], Iterator[dict[str, Any]]] | None:
     )
 
 
-def _opened(path: str | Path) -> Any:
+def names_parquet(path: str | Path) -> bool:
+    """Whether a path is that of a Parquet file, by its name."""
     suffixes = Path(path).suffixes
-    if ".parquet" not in suffixes and ".pq" not in suffixes:
+    return ".parquet" in suffixes or ".pq" in suffixes
+
+
+def _opened(path: str | Path) -> Any:
+    if not names_parquet(path):
         raise ChunkError(
             f"data given as a path must be a Parquet file, with a name that ends in .parquet or .pq; got "
             f"{str(path)!r}. Open a .npy file with numpy.load(path, mmap_mode='r')."

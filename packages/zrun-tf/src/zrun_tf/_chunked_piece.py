@@ -272,6 +272,11 @@ def _kept(call: Call, value: tf.Tensor, array: Any, weights: Any) -> tf.Tensor: 
 
 def _summed(call: Call, value: tf.Tensor, array: Any, weights: Any) -> tf.Tensor:
     """The sum over the first axis, in double precision; a single value is one already."""
+    if value.dtype == tf.uint64:
+        raise ChunkError(
+            f"{call.name} returned uint64, and sums of whole numbers are int64, in which half of these would be "
+            f"negative. Return tf.cast(..., tf.int64) where none is above {tf.int64.max}, else tf.float64."
+        )
     value = tf.cast(value, summed(value.dtype))
     if value.shape.rank == 0 and weights is None:
         return value

@@ -42,13 +42,16 @@ def take_apart(data: Any, argument: str = "data") -> tuple[Layout, list[Any], li
     if isinstance(data, Mapping):
         layout = Layout("dict", tuple(data))
         named = [(f"{argument}[{name!r}]", part) for name, part in data.items()]
-    elif isinstance(data, (list, tuple)) and not all(isinstance(part, (int, float)) for part in data):
+    elif isinstance(data, (list, tuple)) and (not data or not all(isinstance(part, (int, float)) for part in data)):
         layout = Layout("tuple", (None,) * len(data))
         named = [(f"{argument}[{place}]", part) for place, part in enumerate(data)]
     else:
         layout, named = Layout("array", (None,)), [(argument, data)]
     if not named:
-        raise ChunkError(f"{argument} must hold at least one array, to know the number of rows; got {data!r}.")
+        raise ChunkError(
+            f"{argument} must hold at least one array, to know the number of rows; got {data!r}. Data without rows "
+            f"are an array too, such as numpy.empty(0)."
+        )
     return layout, [as_array(name, part) for name, part in named], [name for name, _ in named]
 
 

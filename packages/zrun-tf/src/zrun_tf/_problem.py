@@ -34,6 +34,9 @@ class Problem:
         params: its parameters.
         data: its further arguments.
         on_read: called with the variables that were read, when that is known.
+
+    Attributes:
+        dtypes: in which the loss and its derivatives came, before they became float64.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class Problem:
         self._params = params
         self._data = data
         self._on_read = on_read
+        self.dtypes: set[tf.DType] = set()
 
     @property
     def reads(self) -> bool:
@@ -92,6 +96,7 @@ class Problem:
                 f"{self.name} returned shape {tuple(value.shape)}; a loss returns a scalar, or a vector of residuals "
                 f"of shape (m,). Use tf.reshape(residuals, [-1]) or tf.reduce_sum."
             )
+        self.dtypes.add(value.dtype)
         return tf.cast(value, tf.float64)
 
     def _as_tensor(self, value: Any) -> tf.Tensor:
@@ -131,7 +136,9 @@ class Problem:
         """Derivatives by parameter as one array whose last axis has an entry for each entry of the vector."""
         if isinstance(parts, tf.Tensor):
             return tf.cast(parts, tf.float64)
-        parts = [tf.cast(part, tf.float64) for part in (parts.values() if isinstance(parts, dict) else parts)]
+        parts = list(parts.values() if isinstance(parts, dict) else parts)
+        self.dtypes.update(part.dtype for part in parts)
+        parts = [tf.cast(part, tf.float64) for part in parts]
         if not leading and all(part.shape == () for part in parts):
             # One operation rather than one for each.
             return tf.stack(parts)
