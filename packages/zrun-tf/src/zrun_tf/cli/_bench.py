@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import statistics
 import time
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from ._bar import bar
 from ._bench_cases import MAKERS, Case
 from ._bench_report import print_json, print_table
 
@@ -110,18 +108,8 @@ def run_bench(names: Sequence[str], *, quick: bool, plot: Path | None, as_json: 
     Returns:
         The exit code: 1 if two ways disagreed, else 0.
     """
-    errors = Console(stderr=True)
-    progress = Progress(
-        TextColumn("comparing"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}"),
-        console=errors,
-        transient=True,
-    )
     comparisons = []
-    # rich before 14.3 ends a bar with an empty line even where it showed none.
-    with progress if errors.is_terminal else nullcontext():
+    with bar("comparing") as progress:
         task = progress.add_task("", total=len(names))
         for name in dict.fromkeys(names):
             progress.update(task, description=f"{name}: tracing")

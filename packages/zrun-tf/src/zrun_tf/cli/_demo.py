@@ -5,13 +5,12 @@ from __future__ import annotations
 import statistics
 import sys
 import time
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import MofNCompleteColumn
 
+from ._bar import bar
 from ._fit import WAYS, Fit, Way, fit, make_objective
 from ._nist import SHIPPED, Problem, load
 from ._report import print_json, print_report
@@ -117,18 +116,7 @@ def run_demo(names: Sequence[str], picture: Path | None, *, as_json: bool = Fals
     """
     names = tuple(names) or SHIPPED
     began = time.perf_counter()
-    errors = Console(stderr=True)
-    progress = Progress(
-        TextColumn("fitting"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}"),
-        console=errors,
-        transient=True,
-    )
-    # rich before 14.3 ends a bar with an empty line even where it showed none.
-    with progress if errors.is_terminal else nullcontext():
+    with bar("fitting", MofNCompleteColumn()) as progress:
         task = progress.add_task("", total=len(plan(names)))
         done = -1
 

@@ -67,9 +67,9 @@ def print_text(info: Info) -> None:
 def _symbols(symbols: dict[str, bool]) -> str:
     """How many were found, and by name those that were not; `--json` lists all."""
     missing = [name for name, there in symbols.items() if not there]
-    if not symbols or missing:
-        return f"missing: {', '.join(missing)}" if missing else "none are used"
-    return f"all {len(symbols)} found"
+    if missing:
+        return f"missing: {', '.join(missing)}"
+    return f"all {len(symbols)} found" if symbols else "none are used"
 
 
 def _section(console: Console, title: str, rows: Iterable[Sequence[str]]) -> None:
