@@ -74,8 +74,9 @@ class Exchange:
         if frozen:
             # The garbage collector does not show what it was told to leave alone.
             gc.unfreeze()
-        for found in gc.get_objects():
-            if type(found) is FunctionType and found.__code__ is made_of:
+        # Not all objects there are: holding a tuple that another thread is still building makes that thread fail.
+        for found in gc.get_referrers(made_of):
+            if type(found) is FunctionType:
                 self.closure(found)
         if frozen:
             gc.freeze()
