@@ -679,11 +679,11 @@ def test_install_holds_nothing_that_another_thread_is_building():
     stop, errors = threading.Event(), []
 
     def build():
-        while not stop.is_set():
-            try:
+        try:
+            while not stop.is_set():
                 tuple(each for each in [(), []] * 2000)
-            except SystemError as error:
-                errors.append(error)
+        except SystemError as error:
+            errors.append(error)
 
     thread = threading.Thread(target=build)
     thread.start()
