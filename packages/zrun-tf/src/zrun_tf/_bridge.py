@@ -20,7 +20,9 @@ def objective(loss: Callable[..., Any], params: Any, /, *, chunksize: Chunksize 
     """Make a loss ready for a minimiser.
 
     Args:
-        loss: returns a scalar, or a vector of residuals for a least-squares fit.
+        loss: returns a scalar, or a vector of residuals for a least-squares fit. What else it reads (globals, names
+            around it, the fields of its `self` unless that is a dataclass or a registered structure) is a part of the
+            graph, and a later change is not seen: pass it in `data`, or keep it in a variable.
         params: a list of variables that `loss()` reads; or a mapping name -> start value, and `loss(**params)` is
             called; or a vector of start values of shape `(n,)`, and `loss(x)` is called. Parameters reach the loss as
             float64 tensors (variables keep their dtype).

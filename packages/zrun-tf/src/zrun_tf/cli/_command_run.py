@@ -148,7 +148,10 @@ def _put_under_zfit() -> None:
 
     found = entry_points(group="zrun.under", name="zfit")
     if not found:
-        msg = "--zfit needs zrun-compat, which is not installed. Install with: python -m pip install zrun-compat"
+        msg = (
+            "--zfit needs zrun-compat, which is not installed, or in a version that is too old for it. "
+            "Install with: python -m pip install --upgrade zrun-compat"
+        )
         raise click.UsageError(msg)
     try:
         next(iter(found)).load()()
