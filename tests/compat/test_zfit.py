@@ -667,6 +667,22 @@ def test_threads_fit_on_while_zrun_is_put_under_zfit_and_taken_away():
     assert checked
 
 
+def test_a_function_that_autograph_cannot_convert_runs_as_it_is(installed):
+    """As with `tf.function`; zfit's CachedPDF is one."""
+
+    @zfit.z.function(autograph=True)
+    def doubled(x):
+        return (y := x) + y
+
+    @zfit.z.function(autograph=True)
+    def magnitude(x):
+        if x < 0:
+            x = -x
+        return x
+
+    assert [float(doubled(tf.constant(2.0))), float(magnitude(tf.constant(-2.0)))] == [4.0, 2.0]
+
+
 def likelihood(array):
     """The negative log-likelihood of `Study`, without zfit."""
     peak, background = np.exp(-0.5 * (array - 5.0) ** 2), np.exp(-0.1 * array)

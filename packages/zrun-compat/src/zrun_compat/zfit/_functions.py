@@ -16,6 +16,7 @@ import zrun_tf
 from zrun_core._kinds import KINDS
 from zrun_core._scope import current
 from zrun_core.errors import DoNotTrace, StructureError
+from zrun_tf._autograph import converted
 from zrun_tf._leaves import COMPOSITES
 
 from ._arguments import Call
@@ -79,10 +80,10 @@ class OnZrun:
         if not _UNDERSTOOD.issuperset(options):
             self._give_back()
             return
-        converted = tf.autograph.to_graph(func) if options.get("autograph") else func
+        body = converted(func) if options.get("autograph") else func
         at_most = None if self.size == wrapper.DEFAULT_CACHE_SIZE else self.size
         self._function = zrun_tf.run.function(
-            self._body(converted), kind=self.kind, jit_compile=options.get("jit_compile"), max_graphs=at_most
+            self._body(body), kind=self.kind, jit_compile=options.get("jit_compile"), max_graphs=at_most
         )
         owner, of_zfit = self._function.owner, func.__module__.partition(".")[0] == "zfit"
         owner.advise = advice_on_losses if of_zfit else advice
