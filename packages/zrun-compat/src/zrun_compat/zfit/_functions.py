@@ -6,8 +6,9 @@ as released.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import numpy as np
 import tensorflow as tf
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 
 # Arguments of `tf.function` that z.function sets or that zrun has, and those that change nothing of a result.
 _UNDERSTOOD: Final = frozenset({"autograph", "jit_compile", "reduce_retracing", "experimental_relax_shapes"})
+# CachedPDF creates variables in its graphs, from what it is called with, which takes the first call of a `tf.function`;
+# TensorFlow raises the error, whose class is not public, where that is tried without a call.
+_CREATES_VARIABLES: Final = "zfit.models.cache"
+_UNLIFTABLE: Final = "UnliftableError"
 _NO_KIND: Final = "zfit"
 
 
@@ -72,12 +77,14 @@ class OnZrun:
     def __init__(self, around: Surroundings, wrapper: Any, func: Callable[..., Any]) -> None:
         self._around, self._wrapper, self._func = around, wrapper, func
         options = wrapper._initial_user_kwargs
-        self._released: Callable[..., Any] | None = None
+        self._given_back = False
+        # Losses that create variables when they are traced.
+        self._creates: WeakSet[Any] = WeakSet()
         self.size = wrapper.cachesize
         self.kind = kind_of(wrapper.wraps, bool(around.registry._DEFAULT_DO_JIT_TYPES[wrapper.wraps]))
         self._plans: WeakKeyDictionary[Any, Plan | None] = WeakKeyDictionary()
         self._own: set[int] = set()
-        if not _UNDERSTOOD.issuperset(options):
+        if not _UNDERSTOOD.issuperset(options) or func.__module__ == _CREATES_VARIABLES:
             self._give_back()
             return
         body = converted(func) if options.get("autograph") else func
@@ -94,7 +101,7 @@ class OnZrun:
         """Call it outside of any graph."""
         if not self._around.builds_graph(self._wrapper.wraps, self.kind):
             return self._func(*args, **kwargs)
-        if self._released is not None:
+        if self._given_back or (self._creates and self._of_loss(args) and args[0] in self._creates):
             return self._released(*args, **kwargs)
         plan = self._plan(args)
         try:
@@ -110,17 +117,35 @@ class OnZrun:
         except (StructureError, Unreturnable):
             self._give_back()
             return self(args, kwargs)
+        except Exception as error:
+            if type(error).__name__ != _UNLIFTABLE:
+                raise
+            if self._of_loss(args):
+                self._creates.add(args[0])
+            else:
+                self._give_back()
+            return self(args, kwargs)
 
     def forget(self) -> None:
-        """Forget what was found out about losses."""
+        """Forget what was found out about losses, and the graphs of zfit where it was given back."""
         self._plans.clear()
         self._own.clear()
+        self._wrapper.reset()
 
     def _give_back(self) -> None:
-        self._released = self._around.released(self._wrapper, self._func)
+        self._given_back = True
+
+    def _of_loss(self, args: tuple[Any, ...]) -> bool:
+        return bool(args) and type(args[0]) in self._around.losses
+
+    @cached_property
+    def _released(self) -> Callable[..., Any]:
+        """The function as zfit decorates it."""
+        function: Callable[..., Any] = self._around.released(self._wrapper, self._func)
+        return function
 
     def _plan(self, args: tuple[Any, ...]) -> Plan | None:
-        if not args or type(args[0]) not in self._around.losses:
+        if not self._of_loss(args):
             return None
         loss = args[0]
         if loss in self._plans:
