@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
 from types import MappingProxyType, SimpleNamespace
 
-from hypothesis import event, given, settings
+from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
 from zrun_core import Static, flatten, static, struct
@@ -269,6 +269,7 @@ def test_no_input_is_in_the_key(tree):
 
 @settings(max_examples=250)
 @given(SMALL, SMALL)
+@example(("frozenset", [(), (float("nan"),)]), ("frozenset", [(), (float("nan"),), (float("nan"),)]))
 def test_keys_are_equal_exactly_where_structures_are(tree, other):
     one, two = build(tree, []), build(other, [])
     same = structure(one) == structure(two)
@@ -326,3 +327,10 @@ def test_flattening_changes_nothing(tree):
 def test_what_was_pickled_has_the_same_key(obj):
     arrived = pickle.loads(pickle.dumps(obj))
     assert flatten(arrived).key == flatten(obj).key
+
+
+def test_a_set_of_several_nan_is_rebuilt_with_all_of_them():
+    one, two = {float("nan")}, {float("nan"), float("nan")}
+    made = [flatten(each).rebuild([]) for each in (one, two, frozenset(two))]
+    assert [(type(each), len(each)) for each in made] == [(set, 1), (set, 2), (frozenset, 2)]
+    assert flatten(one).key != flatten(two).key == flatten({float("nan"), float("nan")}).key

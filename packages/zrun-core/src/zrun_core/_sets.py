@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from itertools import chain, repeat
+from typing import TYPE_CHECKING, Any, Final
 
 from ._flattening import Flattening, Refusal, add_visitor
 from ._nodes import Key, KeyRow, Node, Rebuilding
@@ -11,9 +13,11 @@ from ._words import shortened
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_WITHOUT_COUNTS: Final = 3
+
 
 class _SetNode(Node):
-    """(node, type, frozenset of keys): by the keys of its elements."""
+    """(node, type, frozenset of keys): by the keys of its elements, and how many have each where some have the same."""
 
     def rebuild(self, key: Key, to: Rebuilding) -> Any:
         slot = len(to.made)
@@ -37,7 +41,8 @@ class _FrozenSetNode(_SetNode):
 
 def _elements(key: Key, to: Rebuilding) -> Iterator[Any]:
     # Each was taken apart by itself, so none refers to what was made elsewhere.
-    return (Rebuilding((), tuple(to.weak.values())).build(child) for child in key[2])
+    children = key[2] if len(key) == _WITHOUT_COUNTS else chain.from_iterable(repeat(*each) for each in key[3])
+    return (Rebuilding((), tuple(to.weak.values())).build(child) for child in children)
 
 
 SET = _SetNode()
@@ -54,14 +59,14 @@ def _visit_set(obj: set[Any], into: Flattening) -> Key:
     if (found := into.reference(obj)) is not None:
         return found
     into.number(obj)
-    return (SET, type(obj), _element_keys(obj, into))
+    return (SET, type(obj), *_element_keys(obj, into))
 
 
 def _visit_frozen_set(obj: frozenset[Any], into: Flattening) -> Key:
-    return (FROZEN_SET, type(obj), _element_keys(obj, into))
+    return (FROZEN_SET, type(obj), *_element_keys(obj, into))
 
 
-def _element_keys(obj: set[Any] | frozenset[Any], into: Flattening) -> frozenset[Key]:
+def _element_keys(obj: set[Any] | frozenset[Any], into: Flattening) -> tuple[frozenset[Any], ...]:
     keys = []
     # Not by a method that a subclass overrides.
     for element in set.__iter__(obj) if isinstance(obj, set) else frozenset.__iter__(obj):
@@ -78,7 +83,9 @@ def _element_keys(obj: set[Any] | frozenset[Any], into: Flattening) -> frozenset
                 f"identity, so that nothing would be found in a copy of the set. Use a list or a tuple"
             )
         into.weak += alone.weak
-    return frozenset(keys)
+    found = frozenset(keys)
+    # Several nan in a set are alike, and still not equal.
+    return (found,) if len(found) == len(keys) else (found, frozenset(Counter(keys).items()))
 
 
 def register() -> None:
