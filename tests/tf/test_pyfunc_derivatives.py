@@ -531,6 +531,7 @@ def test_the_same_tensor_in_two_places(way):
     np.testing.assert_allclose(found, 6.0, rtol=1e-9)
 
 
+@pytest.mark.needs_graph
 def test_gradients_keep_the_shapes_that_are_known():
     @tf.function(input_signature=[tf.TensorSpec([None, 3], F64), tf.TensorSpec([2], F64)])
     def compute(x, w):
