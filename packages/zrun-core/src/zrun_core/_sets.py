@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from itertools import chain, repeat
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from ._flattening import Flattening, Refusal, add_visitor
 from ._nodes import Key, KeyRow, Node, Rebuilding
@@ -13,11 +12,9 @@ from ._words import shortened
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_WITHOUT_COUNTS: Final = 3
-
 
 class _SetNode(Node):
-    """(node, type, frozenset of keys): by the keys of its elements, and how many have each where some have the same."""
+    """(node, type, frozenset of (key, number)): by the keys of its elements, and how many have each."""
 
     def rebuild(self, key: Key, to: Rebuilding) -> Any:
         slot = len(to.made)
@@ -28,7 +25,7 @@ class _SetNode(Node):
         return made
 
     def rows(self, key: Key, path: str) -> Iterator[KeyRow]:
-        texts = sorted(row.text for child in key[2] for row in child[0].rows(child, ""))
+        texts = sorted(row.text for child, number in key[2] for row in child[0].rows(child, "") for _ in range(number))
         yield KeyRow(path, shortened(f"{key[1].__qualname__} {{{', '.join(texts)}}}", key), True)
 
 
@@ -41,8 +38,8 @@ class _FrozenSetNode(_SetNode):
 
 def _elements(key: Key, to: Rebuilding) -> Iterator[Any]:
     # Each was taken apart by itself, so none refers to what was made elsewhere.
-    children = key[2] if len(key) == _WITHOUT_COUNTS else chain.from_iterable(repeat(*each) for each in key[3])
-    return (Rebuilding((), tuple(to.weak.values())).build(child) for child in children)
+    weak = tuple(to.weak.values())
+    return (Rebuilding((), weak).build(child) for child, number in key[2] for _ in range(number))
 
 
 SET = _SetNode()
@@ -59,14 +56,14 @@ def _visit_set(obj: set[Any], into: Flattening) -> Key:
     if (found := into.reference(obj)) is not None:
         return found
     into.number(obj)
-    return (SET, type(obj), *_element_keys(obj, into))
+    return (SET, type(obj), _element_keys(obj, into))
 
 
 def _visit_frozen_set(obj: frozenset[Any], into: Flattening) -> Key:
-    return (FROZEN_SET, type(obj), *_element_keys(obj, into))
+    return (FROZEN_SET, type(obj), _element_keys(obj, into))
 
 
-def _element_keys(obj: set[Any] | frozenset[Any], into: Flattening) -> tuple[frozenset[Any], ...]:
+def _element_keys(obj: set[Any] | frozenset[Any], into: Flattening) -> frozenset[tuple[Key, int]]:
     keys = []
     # Not by a method that a subclass overrides.
     for element in set.__iter__(obj) if isinstance(obj, set) else frozenset.__iter__(obj):
@@ -83,9 +80,8 @@ def _element_keys(obj: set[Any] | frozenset[Any], into: Flattening) -> tuple[fro
                 f"identity, so that nothing would be found in a copy of the set. Use a list or a tuple"
             )
         into.weak += alone.weak
-    found = frozenset(keys)
     # Several nan in a set are alike, and still not equal.
-    return (found,) if len(found) == len(keys) else (found, frozenset(Counter(keys).items()))
+    return frozenset(Counter(keys).items())
 
 
 def register() -> None:
