@@ -32,8 +32,7 @@ if TYPE_CHECKING:
 # Arguments of `tf.function` that z.function sets or that zrun has, and those that change nothing of a result.
 _UNDERSTOOD: Final = frozenset({"autograph", "jit_compile", "reduce_retracing", "experimental_relax_shapes"})
 # CachedPDF creates variables in its graphs, from what it is called with, which takes the first call of a `tf.function`;
-# TensorFlow raises the error, whose class is not public, where that is tried without a call.
-_CREATES_VARIABLES: Final = "zfit.models.cache"
+# TensorFlow raises this error, whose class is not public, where that is tried without a call.
 _UNLIFTABLE: Final = "UnliftableError"
 _NO_KIND: Final = "zfit"
 
@@ -84,7 +83,7 @@ class OnZrun:
         self.kind = kind_of(wrapper.wraps, bool(around.registry._DEFAULT_DO_JIT_TYPES[wrapper.wraps]))
         self._plans: WeakKeyDictionary[Any, Plan | None] = WeakKeyDictionary()
         self._own: set[int] = set()
-        if not _UNDERSTOOD.issuperset(options) or func.__module__ == _CREATES_VARIABLES:
+        if not _UNDERSTOOD.issuperset(options):
             self._give_back()
             return
         body = converted(func) if options.get("autograph") else func
